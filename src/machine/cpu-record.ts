@@ -1,0 +1,81 @@
+/**
+ * The vCPU's part of the actor record: what Xen keeps in struct vcpu and in the physical CPU it runs on.
+ *
+ * Invariant: written by the vCPU itself, or by the control plane while the vCPU is off or paused, unless said otherwise.
+ * Lock: none. A field is an address; the access kind is said at the access.
+ *
+ * A vCPU is its own physical CPU here (one TLB each), so a domain's dirty mask is the set of its running vCPUs.
+ */
+import { ACTOR_UPPER, type Cpu } from '../sync/actor.js';
+
+const at =
+  (offset: number) =>
+  (c: Cpu): number =>
+    c + ACTOR_UPPER + offset;
+
+export const vcpu = {
+  /** Address of the domain record; 0: no domain (control plane, free). */
+  domain: at(0),
+  /** vCPU number within the domain. */
+  id: at(1),
+  /** Kernel and user base pointers: mfn + 1 of an L4 that holds a type and a general reference; 0 none. */
+  guestTable: at(2),
+  guestTableUser: at(3),
+  /** 1 in guest kernel mode, 0 in guest user mode. */
+  kernelMode: at(4),
+  /** Base the MMU walks from: mfn + 1 (equals one of the two above while guest code runs). */
+  cr3: at(5),
+  /** mfn + 1 of a table whose teardown is unfinished ([X15]), and whether it was partial. */
+  oldGuestTable: at(6),
+  oldGuestTablePartial: at(7),
+  /** mfn + 1 of the page whose page lock this CPU holds ([X12]). */
+  lockedPage: at(8),
+  /** TLB: entries whose generation differs are dead. */
+  tlbGeneration: at(9),
+  /** Value of the flush clock when this CPU last flushed ([X13]); read by others. */
+  flushTime: at(10),
+  /** Last page fault: address (two words) and error code. */
+  cr2Lo: at(11),
+  cr2Hi: at(12),
+  errorCode: at(13),
+  /** Preemption: checks left until the next one answers yes; 0 = never by count. */
+  quantumLeft: at(14),
+  /** 1 when the running call asked to be continued; set by createContinuation, consumed by the gate. */
+  continued: at(15),
+  /** Multicall state: 0 outside, 1 inside an entry, 2 the entry was preempted. */
+  multicall: at(16),
+  /** Counters (private to the CPU): hypercalls, continuations, sub-calls, pte writes, flushes asked, faults, emulations. */
+  nHypercalls: at(17),
+  nContinuations: at(18),
+  nSubcalls: at(19),
+  nPteWrites: at(20),
+  nFlushes: at(21),
+  nFaults: at(22),
+  nEmulations: at(23),
+  nGrantMaps: at(24),
+  nGrantUnmaps: at(25),
+  /** Hypercalls entered while another vCPU was inside the hypervisor. */
+  nOverlaps: at(26),
+  /** Pause count, and whether the vCPU is up. */
+  pauseCount: at(27),
+  up: at(28),
+  /** Result of the last hypercall, two words (rax). */
+  raxLo: at(30),
+  raxHi: at(31),
+  /** Six 64-bit argument registers: rdi, rsi, rdx, r10, r8, r9. */
+  argLo: (c: Cpu, i: number): number => c + ACTOR_UPPER + 32 + 2 * i,
+  argHi: (c: Cpu, i: number): number => c + ACTOR_UPPER + 33 + 2 * i,
+  /** Hypercall number register. */
+  rax: at(44),
+  /** Free for the room that needs state across a poll: multicall's copy of its entry (16 words). */
+  multicallEntry: at(48),
+  /** One argument structure copied in from the guest, read once (up to 32 words). */
+  copied: at(64),
+  /** Event channels: pending selector and upcall mask of this vCPU. */
+  upcallPending: at(96),
+  upcallMask: at(97),
+  /** Guest kernel's per-CPU words (64), laid out by guests. */
+  guest: at(128),
+  /** Batches that outlive a preemption point inside one grant or memory call (192 words). */
+  batch: at(192),
+} as const;

@@ -1,0 +1,73 @@
+/**
+ * Ops as plain loads and stores: the controlled build runs one thread, so nothing can come between.
+ *
+ * Source: reference performance.md 1.5 (plain ops run the core at 0.2-0.6 of atomic C).
+ */
+import { words } from './memory.js';
+
+const high = new Int32Array(1);
+const at = (a: number): number => words[a] as number;
+
+export const ld = at;
+export const st = (a: number, v: number): void => {
+  words[a] = v;
+};
+export const cas = (a: number, old: number, next: number): number => {
+  const was = at(a);
+  if (was === (old | 0)) words[a] = next;
+  return was;
+};
+export const add = (a: number, v: number): number => {
+  const was = at(a);
+  words[a] = was + v;
+  return was;
+};
+export const and = (a: number, v: number): number => {
+  const was = at(a);
+  words[a] = was & v;
+  return was;
+};
+export const or = (a: number, v: number): number => {
+  const was = at(a);
+  words[a] = was | v;
+  return was;
+};
+export const xchg = (a: number, v: number): number => {
+  const was = at(a);
+  words[a] = v;
+  return was;
+};
+export const cas16 = (h: number, old: number, next: number): number => {
+  const a = h >>> 1;
+  const shift = (h & 1) << 4;
+  const was = (at(a) >>> shift) & 0xffff;
+  if (was === (old & 0xffff)) {
+    words[a] = (at(a) & ~(0xffff << shift)) | ((next & 0xffff) << shift);
+  }
+  return was;
+};
+export const ld64 = (a: number): number => {
+  high[0] = at(a + 1);
+  return at(a);
+};
+export const hi64 = (): number => high[0] as number;
+export const st64 = (a: number, lo: number, hi: number): void => {
+  words[a] = lo;
+  words[a + 1] = hi;
+};
+export const xchg64 = (a: number, lo: number, hi: number): number => {
+  const was = ld64(a);
+  st64(a, lo, hi);
+  return was;
+};
+export const cas64 = (a: number, oldLo: number, oldHi: number, lo: number, hi: number): number => {
+  if (at(a) !== (oldLo | 0) || at(a + 1) !== (oldHi | 0)) return 0;
+  st64(a, lo, hi);
+  return 1;
+};
+export const fill = (a: number, n: number): void => {
+  words.fill(0, a, a + n);
+};
+export const copy = (to: number, from: number, n: number): void => {
+  words.copyWithin(to, from, from + n);
+};

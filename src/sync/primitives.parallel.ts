@@ -1,0 +1,129 @@
+/**
+ * Primitives, parallel build: every actor is a thread; accesses are the ops themselves, waits are bounded.
+ *
+ * Invariant: no wait is endless: a lock wait sleeps at most WAIT_MS at a time and looks for REQ_ABORT in between.
+ * Lock: `lock` is a three-state futex mutex (free; owner; owner with waiters) with a short spin.
+ * Source: DESIGN decision 3; reference performance.md 2.6. The pair of this file is `primitives.ts`.
+ */
+import { HypervisorBug, MachineLost } from '../abi/errors.js';
+import { words } from '../ops/memory.js';
+import * as ops from '../ops/wasm.js';
+import { actor, cpuIndex, REQ_ABORT, type Cpu } from './actor.js';
+import { checkOrder, popHeld, pushHeld } from './held.js';
+import type * as controlled from './primitives.js';
+import type { Scheduler } from './schedule.js';
+import type { Erased } from './steps.js';
+
+export const BUILD = 'parallel';
+
+const WAITERS = 1 << 31;
+const SPINS = 200;
+const WAIT_MS = 2;
+
+export function withScheduler<T>(_s: Scheduler, _body: () => T): T {
+  throw new HypervisorBug('the parallel build has no scheduler');
+}
+export function run<T>(body: () => T): T {
+  return body();
+}
+
+export const { ld, st, cas, add, and, or, xchg, cas16, ld64, hi64, st64, xchg64, cas64, fill, copy } = ops;
+export const ldOnce = ops.ld;
+export const stOnce = ops.st;
+export const peek = (a: number): number => words[a] as number;
+export const poke = (a: number, v: number): void => {
+  words[a] = v;
+};
+
+export function touch(_a: number, _n: number, _kind: number): void {
+  return;
+}
+
+export function lock(cpu: Cpu, a: number, rank: number): void {
+  checkOrder(cpu, a, rank);
+  const me = cpuIndex(cpu) + 1;
+  if (ops.cas(a, 0, me) !== 0) lockSlow(cpu, a, me);
+  pushHeld(cpu, a, rank);
+}
+
+function lockSlow(cpu: Cpu, a: number, me: number): void {
+  words[actor.contended(cpu)] = (words[actor.contended(cpu)] as number) + 1;
+  for (let i = 0; i < SPINS; i++) {
+    if (ops.ld(a) === 0 && ops.cas(a, 0, me) === 0) return;
+  }
+  ops.st(actor.waiting(cpu), a);
+  for (;;) {
+    const v = ops.ld(a);
+    if (v === 0) {
+      if (ops.cas(a, 0, me | WAITERS) === 0) break;
+      continue;
+    }
+    if ((v & WAITERS) !== 0 || ops.cas(a, v, v | WAITERS) === v) {
+      Atomics.wait(words, a, v | WAITERS, WAIT_MS);
+    }
+    abortCheck(cpu);
+  }
+  ops.st(actor.waiting(cpu), 0);
+}
+
+export function tryLock(cpu: Cpu, a: number, rank: number): boolean {
+  if (ops.cas(a, 0, cpuIndex(cpu) + 1) !== 0) return false;
+  pushHeld(cpu, a, rank);
+  return true;
+}
+
+export function unlock(cpu: Cpu, a: number): void {
+  popHeld(cpu, a);
+  const v = ops.xchg(a, 0);
+  if ((v & ~WAITERS) !== cpuIndex(cpu) + 1) throw new HypervisorBug('unlock of a lock held by another');
+  if ((v & WAITERS) !== 0) Atomics.notify(words, a, 1);
+}
+
+export function waitChange(cpu: Cpu, a: number, seen: number): void {
+  abortCheck(cpu);
+  for (let i = 0; i < SPINS; i++) if (ops.ld(a) !== seen) return;
+  ops.st(actor.waiting(cpu), a);
+  Atomics.wait(words, a, seen, WAIT_MS);
+  ops.st(actor.waiting(cpu), 0);
+}
+
+export function wake(a: number): void {
+  Atomics.notify(words, a);
+}
+
+function abortCheck(cpu: Cpu): void {
+  if ((ops.ld(actor.request(cpu)) & REQ_ABORT) !== 0) {
+    throw new MachineLost(`actor ${String(cpuIndex(cpu))}: the machine was given up`);
+  }
+}
+
+({
+  BUILD,
+  withScheduler,
+  run,
+  ld,
+  st,
+  ldOnce,
+  stOnce,
+  cas,
+  add,
+  and,
+  or,
+  xchg,
+  cas16,
+  ld64,
+  hi64,
+  st64,
+  xchg64,
+  cas64,
+  fill,
+  copy,
+  peek,
+  poke,
+  touch,
+  lock,
+  tryLock,
+  unlock,
+  waitChange,
+  wake,
+}) satisfies Omit<Erased<typeof controlled>, 'run'> & { run: <T>(body: () => T) => T };

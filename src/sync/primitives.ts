@@ -1,0 +1,210 @@
+/**
+ * Primitives, controlled build: every access of shared state declares itself to the scheduler, then happens.
+ *
+ * Invariant: one thread runs all actors, so between two yields nothing else runs and plain words are atomic.
+ * Lock: none; `lock` and `unlock` are these functions.
+ * Source: DESIGN decision 3. The pair of this file is `primitives.parallel.ts`.
+ *
+ * `ld`/`st` claim freedom from races; `ldOnce`/`stOnce` are intended races and the call says why.
+ * `peek`/`poke` are no points: for words just declared by `touch`, for the own record, for still machines.
+ */
+import { HypervisorBug, MachineLost } from '../abi/errors.js';
+import { words } from '../ops/memory.js';
+import * as ops from '../ops/plain.js';
+import { actor, cpuIndex, REQ_ABORT, type Cpu } from './actor.js';
+import { checkOrder, popHeld, pushHeld } from './held.js';
+import {
+  POINT_ATOMIC,
+  POINT_LOCK,
+  POINT_ONCE,
+  POINT_READ,
+  POINT_UNLOCK,
+  POINT_WRITE,
+  type Scheduler,
+} from './schedule.js';
+import type { Steps } from './steps.js';
+
+export const BUILD = 'controlled';
+
+const RMW = POINT_READ | POINT_WRITE | POINT_ATOMIC;
+
+/** Nobody else: points never switch, and a wait that nobody can end is a bug. */
+const SOLO: Scheduler = {
+  point: () => false,
+  block: (a) => {
+    throw new HypervisorBug(`a lone actor waits for word ${String(a)}, which nobody can change`);
+  },
+};
+
+let scheduler: Scheduler = SOLO;
+
+/** Runs `body` with `s` deciding at every point; the explorer's only way in. */
+export function withScheduler<T>(s: Scheduler, body: () => T): T {
+  const before = scheduler;
+  scheduler = s;
+  try {
+    return body();
+  } finally {
+    scheduler = before;
+  }
+}
+
+/** Runs one body alone to its end: boot, tests, tools over a still machine. */
+export function run<T>(body: () => Steps<T>): T {
+  const before = scheduler;
+  scheduler = SOLO;
+  try {
+    const steps = body();
+    for (;;) {
+      const r = steps.next();
+      if (r.done === true) return r.value;
+    }
+  } finally {
+    scheduler = before;
+  }
+}
+
+export const peek = ops.ld;
+export const poke = ops.st;
+/** The high word of the last `ld64` or `xchg64`; read it before the next primitive. */
+export const hi64 = ops.hi64;
+
+/** One point that declares `n` words; the accesses themselves follow as `peek`/`poke` or a kernel. */
+export function* touch(a: number, n: number, kind: number): Steps<void> {
+  if (scheduler.point(a, kind, n)) yield;
+}
+
+export function* ld(a: number): Steps<number> {
+  if (scheduler.point(a, POINT_READ, 1)) yield;
+  return ops.ld(a);
+}
+export function* st(a: number, v: number): Steps<void> {
+  if (scheduler.point(a, POINT_WRITE, 1)) yield;
+  ops.st(a, v);
+}
+export function* ldOnce(a: number): Steps<number> {
+  if (scheduler.point(a, POINT_READ | POINT_ONCE, 1)) yield;
+  return ops.ld(a);
+}
+export function* stOnce(a: number, v: number): Steps<void> {
+  if (scheduler.point(a, POINT_WRITE | POINT_ONCE, 1)) yield;
+  ops.st(a, v);
+}
+export function* cas(a: number, old: number, next: number): Steps<number> {
+  if (scheduler.point(a, RMW, 1)) yield;
+  return ops.cas(a, old, next);
+}
+export function* add(a: number, v: number): Steps<number> {
+  if (scheduler.point(a, RMW, 1)) yield;
+  return ops.add(a, v);
+}
+export function* and(a: number, v: number): Steps<number> {
+  if (scheduler.point(a, RMW, 1)) yield;
+  return ops.and(a, v);
+}
+export function* or(a: number, v: number): Steps<number> {
+  if (scheduler.point(a, RMW, 1)) yield;
+  return ops.or(a, v);
+}
+export function* xchg(a: number, v: number): Steps<number> {
+  if (scheduler.point(a, RMW, 1)) yield;
+  return ops.xchg(a, v);
+}
+export function* cas16(h: number, old: number, next: number): Steps<number> {
+  if (scheduler.point(h >>> 1, RMW, 1)) yield;
+  return ops.cas16(h, old, next);
+}
+export function* ld64(a: number): Steps<number> {
+  if (scheduler.point(a, POINT_READ | POINT_ONCE, 2)) yield;
+  return ops.ld64(a);
+}
+export function* st64(a: number, lo: number, hi: number): Steps<void> {
+  if (scheduler.point(a, POINT_WRITE | POINT_ONCE, 2)) yield;
+  ops.st64(a, lo, hi);
+}
+export function* xchg64(a: number, lo: number, hi: number): Steps<number> {
+  if (scheduler.point(a, RMW, 2)) yield;
+  return ops.xchg64(a, lo, hi);
+}
+export function* cas64(
+  a: number,
+  oldLo: number,
+  oldHi: number,
+  lo: number,
+  hi: number,
+): Steps<number> {
+  if (scheduler.point(a, RMW, 2)) yield;
+  return ops.cas64(a, oldLo, oldHi, lo, hi);
+}
+/** Zeroes `n` words; one point. */
+export function* fill(a: number, n: number): Steps<void> {
+  if (scheduler.point(a, POINT_WRITE, n)) yield;
+  ops.fill(a, n);
+}
+/** Copies `n` words; one point, declared at the target (declare the source with `touch` when it is shared). */
+export function* copy(to: number, from: number, n: number): Steps<void> {
+  if (scheduler.point(to, POINT_WRITE, n)) yield;
+  ops.copy(to, from, n);
+}
+
+/** Takes the lock word `a`; the order is checked; waits for its holder. */
+export function* lock(cpu: Cpu, a: number, rank: number): Steps<void> {
+  checkOrder(cpu, a, rank);
+  if (scheduler.point(a, POINT_LOCK | RMW, 1)) yield;
+  if (ops.ld(a) !== 0) {
+    ops.add(actor.contended(cpu), 1);
+    ops.st(actor.waiting(cpu), a);
+    while (ops.ld(a) !== 0) {
+      abortCheck(cpu);
+      scheduler.block(a, actor.request(cpu));
+      yield;
+    }
+    ops.st(actor.waiting(cpu), 0);
+  }
+  ops.st(a, cpuIndex(cpu) + 1);
+  pushHeld(cpu, a, rank);
+}
+
+/** Takes the lock word `a` if it is free. */
+export function* tryLock(cpu: Cpu, a: number, rank: number): Steps<boolean> {
+  if (scheduler.point(a, POINT_LOCK | RMW, 1)) yield;
+  if (ops.ld(a) !== 0) return false;
+  ops.st(a, cpuIndex(cpu) + 1);
+  pushHeld(cpu, a, rank);
+  return true;
+}
+
+export function* unlock(cpu: Cpu, a: number): Steps<void> {
+  if (scheduler.point(a, POINT_UNLOCK | RMW, 1)) yield;
+  if (ops.ld(a) !== cpuIndex(cpu) + 1) throw new HypervisorBug(`unlock of a lock held by another`);
+  popHeld(cpu, a);
+  ops.st(a, 0);
+}
+
+/** Waits until the word at `a` is not `seen`, or a bounded while; callers loop and re-read. */
+export function* waitChange(cpu: Cpu, a: number, seen: number): Steps<void> {
+  if (scheduler.point(a, POINT_READ | POINT_ONCE, 1)) yield;
+  abortCheck(cpu);
+  if (ops.ld(a) !== seen) return;
+  const req = ops.ld(actor.request(cpu));
+  ops.st(actor.waiting(cpu), a);
+  scheduler.block(a, actor.request(cpu));
+  yield;
+  while (ops.ld(a) === seen && ops.ld(actor.request(cpu)) === req) {
+    abortCheck(cpu);
+    scheduler.block(a, actor.request(cpu));
+    yield;
+  }
+  ops.st(actor.waiting(cpu), 0);
+}
+
+/** Wakes who waits for the word at `a`; in this build the scheduler sees the change itself. */
+export function wake(_a: number): void {
+  return;
+}
+
+function abortCheck(cpu: Cpu): void {
+  if (((words[actor.request(cpu)] as number) & REQ_ABORT) !== 0) {
+    throw new MachineLost(`actor ${String(cpuIndex(cpu))}: the machine was given up`);
+  }
+}
