@@ -19,10 +19,7 @@ export type RecordOf<N extends string, F extends Record<string, number>> = {
 } & { readonly words: number; readonly kind: N };
 
 /** Declares a record: field name to size in words; a size of 2 or more is aligned to an even offset. */
-export function record<N extends string, const F extends Record<string, number>>(
-  kind: N,
-  fields: F,
-): RecordOf<N, F> {
+export function record<N extends string, const F extends Record<string, number>>(kind: N, fields: F): RecordOf<N, F> {
   const out: Record<string, unknown> = { kind };
   let offset = 0;
   for (const [name, size] of Object.entries(fields)) {
