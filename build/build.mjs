@@ -1,0 +1,170 @@
+/**
+ * The build: `src`, `guests` and `workers` to `dist/controlled` (as written) and `dist/parallel` (marks erased).
+ *
+ * Transpiles file by file and checks no types (`npm run typecheck` does). An output carries its source's time and is
+ * skipped while that is unchanged; a change of the build scripts or of the compiler makes everything again. A source
+ * that does not compile has no output. Maps point at the sources in the tree.
+ * Usage: `node build/build.mjs [--if-possible]`; with the flag, nothing is built where the compiler is not installed.
+ */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, dirname, join, relative } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { isFresh, listFiles, remove, ROOT, writeOutput } from './files.mjs';
+
+/** @typedef {typeof import('typescript')} Compiler */
+/** @typedef {'controlled' | 'parallel'} Variant */
+
+/** @type {readonly Variant[]} */
+const VARIANTS = ['controlled', 'parallel'];
+const FOLDERS = ['src', 'guests', 'workers'];
+const ASSET = /\.(ya?ml|json)$/;
+const OUTPUT = /\.(js|js\.map|ya?ml|json)$/;
+
+/**
+ * Builds what is out of date below `root` and returns one message per file that does not compile.
+ * @param {string} [root]
+ * @returns {Promise<string[]>}
+ */
+export async function build(root = ROOT) {
+  const { default: ts } = await import('typescript');
+  const { generate } = await import('./wat.mjs');
+  const errors = await generate(root);
+  const stale = readStamp(root) !== stamp(ts);
+  const files = FOLDERS.flatMap((f) => listFiles(root, f));
+  for (const variant of VARIANTS) {
+    const expected = new Set();
+    for (const file of files) {
+      const output = outputOf(file, variant);
+      if (output === undefined) continue;
+      expected.add(output);
+      if (stale || !isFresh(join(root, output), join(root, file))) {
+        errors.push(...(await emit(ts, root, file, output, variant)));
+      }
+    }
+    prune(root, variant, expected);
+  }
+  if (stale && errors.length === 0) writeOutput(stampPath(root), stamp(ts));
+  return errors;
+}
+
+/**
+ * Where a source goes, or undefined for what is not built.
+ * @param {string} file
+ * @param {Variant} variant
+ */
+function outputOf(file, variant) {
+  if (file.endsWith('.ts') && !file.endsWith('.d.ts')) return `dist/${variant}/${file.slice(0, -3)}.js`;
+  return ASSET.test(file) ? `dist/${variant}/${file}` : undefined;
+}
+
+/**
+ * @param {Compiler} ts
+ * @param {string} root
+ * @param {string} file
+ * @param {string} output
+ * @param {Variant} variant
+ * @returns {Promise<string[]>}
+ */
+async function emit(ts, root, file, output, variant) {
+  const input = join(root, file);
+  const target = join(root, output);
+  const text = readFileSync(input, 'utf8');
+  if (!file.endsWith('.ts')) {
+    writeOutput(target, text, input);
+    return [];
+  }
+  try {
+    const source = variant === 'parallel' ? (await import('./erase.mjs')).erase(text, file).code : text;
+    const { js, map } = transpile(ts, source, file);
+    map.sources = [relative(dirname(target), input).replaceAll('\\', '/')];
+    writeOutput(`${target}.map`, JSON.stringify(map), input);
+    writeOutput(target, js, input);
+    return [];
+  } catch (e) {
+    remove(target);
+    return [e instanceof Error ? e.message : String(e)];
+  }
+}
+
+/**
+ * @param {Compiler} ts
+ * @param {string} source
+ * @param {string} file
+ * @returns {{ js: string, map: { sources: string[] } }}
+ */
+function transpile(ts, source, file) {
+  const { outputText, sourceMapText, diagnostics } = ts.transpileModule(source, {
+    fileName: file,
+    reportDiagnostics: true,
+    compilerOptions: {
+      target: ts.ScriptTarget.ES2022,
+      module: ts.ModuleKind.ESNext,
+      verbatimModuleSyntax: true,
+      sourceMap: true,
+    },
+  });
+  const first = diagnostics?.[0];
+  if (first !== undefined) {
+    const text = ts.flattenDiagnosticMessageText(first.messageText, '\n');
+    const at = first.file?.getLineAndCharacterOfPosition(first.start ?? 0) ?? { line: 0, character: 0 };
+    throw new Error(`${file}:${String(at.line + 1)}:${String(at.character + 1)}: ${text}`);
+  }
+  const js = outputText.replace(/\/\/# sourceMappingURL=.*\s*$/, `//# sourceMappingURL=${basename(file, '.ts')}.js.map\n`);
+  return { js, map: JSON.parse(sourceMapText ?? '{}') };
+}
+
+/**
+ * Removes what the build once wrote for a source that is gone.
+ * @param {string} root
+ * @param {Variant} variant
+ * @param {Set<string>} expected
+ */
+function prune(root, variant, expected) {
+  for (const file of listFiles(root, `dist/${variant}`)) {
+    if (OUTPUT.test(file) && !expected.has(file.replace(/\.js\.map$/, '.js'))) remove(join(root, file));
+  }
+}
+
+/** @param {string} root */
+function stampPath(root) {
+  return join(root, 'dist/build-stamp');
+}
+
+/** @param {string} root */
+function readStamp(root) {
+  try {
+    return readFileSync(stampPath(root), 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/**
+ * Names the compiler and the text of the scripts that decide what an output says.
+ * @param {Compiler} ts
+ */
+function stamp(ts) {
+  const hash = createHash('sha256').update(ts.version);
+  for (const script of ['build.mjs', 'erase.mjs', 'files.mjs']) hash.update(readFileSync(join(ROOT, 'build', script)));
+  return hash.digest('hex');
+}
+
+function compilerInstalled() {
+  try {
+    createRequire(import.meta.url).resolve('typescript');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function main() {
+  if (process.argv.includes('--if-possible') && !compilerInstalled()) return;
+  const errors = await build();
+  for (const e of errors) process.stderr.write(`${e}\n`);
+  process.exitCode = errors.length === 0 ? 0 : 1;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) await main();
