@@ -22,6 +22,12 @@ export const MAX_CPUS = TOTAL_WORDS <= 1 << 20 ? 9 : 65;
 export const HEADER_BASE = TOTAL_WORDS - HEADER_WORDS;
 export const CPUS_BASE = HEADER_BASE - MAX_CPUS * CPU_WORDS;
 
+/** Words of the machine header that this room knows of. */
+export const header = {
+  /** Address of the fault plans (src/fault/plan.ts), 0 while there are none. */
+  faults: HEADER_BASE,
+} as const;
+
 export const cpuAt = (index: number): Cpu => (CPUS_BASE + index * CPU_WORDS) as Cpu;
 export const cpuIndex = (cpu: Cpu): number => ((cpu - CPUS_BASE) / CPU_WORDS) | 0;
 /** The control plane's actor. */
@@ -46,6 +52,8 @@ export const actor = {
   heldAddress: (c: Cpu, i: number): number => c + 9 + i,
   heldRank: (c: Cpu, i: number): number => c + 9 + HELD_MAX + i,
 } as const;
+
+/* Word 57 is the address of the actor's trace ring (src/trace/ring.ts). */
 
 /** Locks one actor can hold at once (a guest holding every PTE lock of a tree marks them as one, see guests). */
 export const HELD_MAX = 24;
