@@ -9,8 +9,8 @@ const halves = new Uint16Array(memory.buffer);
 const longs = new BigInt64Array(memory.buffer);
 const high = new Int32Array(1);
 
-const join = (lo: number, hi: number): bigint =>
-  (BigInt(hi) << BigInt(32)) | BigInt(lo >>> 0);
+/** Signed, as BigInt64Array answers it, so that the two can be compared. */
+const join = (lo: number, hi: number): bigint => (BigInt(hi | 0) << BigInt(32)) | BigInt(lo >>> 0);
 const split = (v: bigint): number => {
   high[0] = Number(BigInt.asIntN(32, v >> BigInt(32)));
   return Number(BigInt.asIntN(32, v));
@@ -43,5 +43,9 @@ export const fill = (a: number, n: number): void => {
   for (let i = 0; i < n; i++) Atomics.store(words, a + i, 0);
 };
 export const copy = (to: number, from: number, n: number): void => {
-  for (let i = 0; i < n; i++) Atomics.store(words, to + i, Atomics.load(words, from + i));
+  const back = to > from;
+  for (let k = 0; k < n; k++) {
+    const i = back ? n - 1 - k : k;
+    Atomics.store(words, to + i, Atomics.load(words, from + i));
+  }
 };
