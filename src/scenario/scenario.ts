@@ -1,0 +1,89 @@
+/**
+ * A checked scenario: every default filled in, every name resolved, sizes in MiB.
+ *
+ * Invariant: plain data that survives a structured clone; nothing in it is optional where a reader would have to guess.
+ */
+import type { Check, RawExpectation, RawKernel, RawScenario, REQUIRABLE } from './schema.js';
+
+export type Require = Partial<Record<(typeof REQUIRABLE)[number], number>>;
+export type KernelOptions = { readonly [K in keyof RawKernel]-?: NonNullable<RawKernel[K]> };
+export type ParameterValue = number | string | boolean | readonly string[];
+
+export interface Workload {
+  readonly program: string;
+  readonly processes: number;
+  readonly threads: number;
+  readonly with: Readonly<Record<string, ParameterValue>>;
+}
+
+export interface DomainSpec {
+  readonly name: string;
+  readonly domid: number;
+  readonly privileged: boolean;
+  readonly memoryMib: number;
+  readonly vcpus: number;
+  readonly kernel: KernelOptions;
+  readonly workloads: readonly Workload[];
+}
+
+export interface DestroyEvent {
+  readonly destroy: string;
+  readonly whenRounds: number;
+  readonly of: string;
+}
+
+/** What a design must show: nothing, a refusal, or exactly these broken invariants (and perhaps some of `may`). */
+export type Expectation =
+  | { readonly kind: 'clean' }
+  | { readonly kind: 'refused' }
+  | { readonly kind: 'breaks'; readonly breaks: readonly Check[]; readonly may: readonly Check[] };
+
+/** How long a run lasts. */
+export type Extent =
+  { readonly kind: 'rounds'; readonly rounds: number } | { readonly kind: 'seconds'; readonly seconds: number };
+
+export interface Scenario {
+  readonly name: string;
+  readonly description: string;
+  readonly seed: number;
+  readonly memoryMib: number;
+  readonly hypervisor: { readonly build: 'release' | 'debug'; readonly quantum: number };
+  readonly domains: readonly DomainSpec[];
+  readonly events: readonly DestroyEvent[];
+  readonly extent: Extent;
+  readonly designs: readonly string[];
+  readonly checks: readonly Check[];
+  readonly expect: Readonly<Record<string, Expectation>>;
+  readonly require: Require;
+}
+
+export const DEFAULT_ROUNDS = 100;
+const KERNEL: KernelOptions = { exitOrder: 'today', splitPteLocks: true, lazyMmu: true, restore: 'balloon' };
+
+export function expectationOf(raw: RawExpectation | undefined): Expectation {
+  if (raw === undefined || raw === 'clean') return { kind: 'clean' };
+  if (raw === 'refused') return { kind: 'refused' };
+  return Array.isArray(raw)
+    ? { kind: 'breaks', breaks: raw, may: [] }
+    : { kind: 'breaks', breaks: raw.breaks, may: raw.may ?? [] };
+}
+
+/** Options of a domain's kernel: its own, else the scenario's, else the defaults. */
+export function kernelOptions(common: RawKernel | undefined, own: RawKernel | undefined): KernelOptions {
+  const merged: KernelOptions = { ...KERNEL };
+  for (const layer of [common, own]) {
+    for (const [key, v] of Object.entries(layer ?? {})) if (v !== undefined) Object.assign(merged, { [key]: v });
+  }
+  return merged;
+}
+
+export function sizeMib(text: string): number {
+  const n = Number.parseInt(text, 10);
+  return text.endsWith('GiB') ? n * 1024 : n;
+}
+
+/** The privileged domain is 0; the others count from 1 in the order of the file. */
+export function domids(raw: RawScenario['domains']): number[] {
+  let next = 1;
+  return raw.map((d) => (d.privileged === true ? 0 : next++));
+}

@@ -1,0 +1,148 @@
+/**
+ * The shape of a scenario file, as zod checks it and as editors learn it (JSON Schema).
+ *
+ * Invariant: one description for both; names of designs and programs come from the guests' catalog.
+ * Lock: none. What spans several fields is checked in `rules.ts`.
+ */
+import { z } from 'zod';
+import type { Catalog, Parameter, ProgramEntry } from '../abi/catalog.js';
+
+/** Invariants that can be audited at quiescence (reference section 6). */
+export const CHECKS = [
+  'I1', 'I3', 'I4', 'I5', 'I6', 'I8', 'I9', 'I10', 'I11', 'I13', 'I14', 'I15', 'I16', 'I17', 'I18',
+] as const; // prettier-ignore
+export type Check = (typeof CHECKS)[number];
+
+/** Counters of which a scenario may demand a least number, else the run is *not exercised*. */
+export const REQUIRABLE = [
+  'hypercalls', 'pteWrites', 'flushes', 'faults', 'emulations', 'grantMaps', 'grantUnmaps', 'exits', 'kills', 'forks',
+] as const; // prettier-ignore
+
+const NAME = /^[a-z][a-z0-9.-]*$/;
+const SIZE = /^[1-9][0-9]{0,6}(MiB|GiB)$/;
+
+const name = z
+  .string()
+  .regex(NAME, { error: 'expected a name: a letter, then letters, digits, . and -, all lower case' });
+const size = z.string().regex(SIZE, { error: "expected a size such as '64MiB' or '1GiB'" });
+const flag = (about: string) => z.boolean().meta({ description: about });
+const whole = (min: number, max: number, about: string) => z.int().min(min).max(max).meta({ description: about });
+
+export const kernelSchema = z
+  .strictObject({
+    exitOrder: z
+      .enum(['today', '2.6.25'])
+      .meta({ description: "Order of exit_mmap's steps: today's Linux, or 2.6.25's." }),
+    splitPteLocks: flag('One lock per page-table page instead of one per address space.'),
+    lazyMmu: flag('Queue page-table updates of lazy-MMU sections in multicall batches.'),
+    restore: z.enum(['balloon', 'remap', 'replace']).meta({
+      description:
+        'What a granted page gets back: its ballooned frame never, the old frame by a remap, or by unmap_and_replace.',
+    }),
+  })
+  .partial()
+  .meta({ description: 'Options of a guest kernel.' });
+
+const expectation = z.union(
+  [
+    z.enum(['clean', 'refused']),
+    z.array(z.enum(CHECKS)).min(1),
+    z.strictObject({ breaks: z.array(z.enum(CHECKS)).min(1), may: z.array(z.enum(CHECKS)).optional() }),
+  ],
+  { error: "expected 'clean', 'refused' or a list of the invariants that must break, such as [I10]" },
+);
+
+function parameterSchema(p: Parameter): z.ZodType {
+  switch (p.kind) {
+    case 'integer':
+      return whole(p.min, p.max, p.about).optional();
+    case 'choice':
+      return z.enum(p.values).meta({ description: p.about }).optional();
+    case 'flag':
+      return flag(p.about).optional();
+    case 'domains':
+      return z.array(name).min(1).meta({ description: p.about });
+  }
+}
+
+function workloadSchema(program: ProgramEntry) {
+  const entries = Object.entries(program.parameters).map(([key, p]) => [key, parameterSchema(p)] as const);
+  const needs = Object.values(program.parameters).some((p) => p.kind === 'domains');
+  const parameters = z.strictObject(Object.fromEntries(entries));
+  return z
+    .strictObject({
+      program: z.literal(program.name),
+      processes: whole(1, 64, 'Processes that run this program.').optional(),
+      threads: whole(1, 16, 'Threads of each process, all of one address space.').optional(),
+      with: needs ? parameters : parameters.optional(),
+    })
+    .meta({ description: program.about });
+}
+
+function domainSchema(catalog: Catalog) {
+  const [first, ...rest] = catalog.programs.map(workloadSchema);
+  const workload = first === undefined ? z.never() : z.discriminatedUnion('program', [first, ...rest]);
+  return z.strictObject({
+    name: name.meta({ description: 'Name of the domain, for workloads, events and reports.' }),
+    privileged: flag('The control domain. Exactly one has it, and it is domain 0.').optional(),
+    memory: size.meta({ description: 'Machine memory of the domain.' }),
+    vcpus: whole(1, 64, 'Virtual CPUs, each a thread.'),
+    kernel: kernelSchema.optional(),
+    workloads: z.array(workload).meta({ description: 'What runs in it.' }).optional(),
+  });
+}
+
+const event = z
+  .strictObject({
+    destroy: name.meta({ description: 'Domain that the control plane destroys.' }),
+    whenRounds: whole(1, 1_000_000_000, 'Rounds of work that must have been finished in `of` before.'),
+    of: name.meta({ description: 'Domain whose rounds are counted; the destroyed one unless said.' }).optional(),
+  })
+  .meta({ description: 'Something the control plane does while the vCPUs run.' });
+
+/** The schema of a scenario file under a catalog. */
+export function scenarioSchema(catalog: Catalog) {
+  const designs = z.enum(catalog.designs.map((d) => d.name));
+  const known = z.enum(['default', ...catalog.designs.map((d) => d.name)]);
+  return z
+    .strictObject({
+      name,
+      description: z.string().min(1).meta({ description: 'What the scenario is for, in a sentence.' }),
+      seed: whole(0, 0xffffffff, 'Seed of every random choice of the workloads.').optional(),
+      memory: size.meta({ description: 'The whole machine, 1MiB to 4GiB; three quarters of it are machine frames.' }),
+      hypervisor: z
+        .strictObject({
+          build: z
+            .enum(['release', 'debug'])
+            .meta({ description: "Xen's build; debug is by reference only, no recording covers it." }),
+          quantum: whole(0, 1_000_000, 'Every how many preemption checks one answers yes; 0 is never.'),
+        })
+        .partial()
+        .optional(),
+      kernel: kernelSchema.optional(),
+      domains: z.array(domainSchema(catalog)).min(1),
+      events: z.array(event).optional(),
+      rounds: whole(1, 1_000_000_000, 'Rounds of work of each thread.').optional(),
+      duration: whole(1, 86_400, 'Seconds to run, instead of rounds.').optional(),
+      designs: z.array(designs).min(1).meta({ description: 'Designs to run; all unless said.' }).optional(),
+      checks: z.array(z.enum(CHECKS)).min(1).meta({ description: 'Invariants to audit; all unless said.' }).optional(),
+      expect: z
+        .partialRecord(known, expectation)
+        .meta({ description: 'Verdict per design; `default` for the others, else clean.' })
+        .optional(),
+      require: z
+        .partialRecord(z.enum(REQUIRABLE), z.int().min(1))
+        .meta({ description: 'Least counts of a run; below one of them it is not exercised.' })
+        .optional(),
+    })
+    .meta({ title: 'Xenolith scenario' });
+}
+
+export type RawScenario = z.infer<ReturnType<typeof scenarioSchema>>;
+export type RawKernel = z.infer<typeof kernelSchema>;
+export type RawExpectation = z.infer<typeof expectation>;
+
+/** The JSON Schema (draft 7) of scenario files, for editors. */
+export function scenarioJsonSchema(catalog: Catalog): unknown {
+  return z.toJSONSchema(scenarioSchema(catalog), { target: 'draft-7', io: 'input' });
+}
