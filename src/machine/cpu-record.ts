@@ -59,6 +59,8 @@ export const vcpu = {
   /** Pause count, and whether the vCPU is up. */
   pauseCount: at(27),
   up: at(28),
+  /** 1: this call was preempted for an event already; the event waits for the call's end. */
+  eventPreempted: at(29),
   /** Result of the last hypercall, two words (rax). */
   raxLo: at(30),
   raxHi: at(31),
@@ -67,6 +69,8 @@ export const vcpu = {
   argHi: (c: Cpu, i: number): number => c + ACTOR_UPPER + 33 + 2 * i,
   /** Hypercall number register. */
   rax: at(44),
+  /** Goes up whenever the vCPU is about to hold no address of another domain's record (domain slots' grace period). */
+  quiescent: at(45),
   /** Free for the room that needs state across a poll: multicall's copy of its entry (16 words). */
   multicallEntry: at(48),
   /** One argument structure copied in from the guest, read once (up to 32 words). */
@@ -74,6 +78,27 @@ export const vcpu = {
   /** Event channels: pending selector and upcall mask of this vCPU. */
   upcallPending: at(96),
   upcallMask: at(97),
+  /** MMUEXT_SET_LDT: base (two words) and number of entries. */
+  ldtBaseLo: at(98),
+  ldtBaseHi: at(99),
+  ldtEntries: at(100),
+  /** mfn + 1 of the table whose linear entry names oldGuestTable; 0: none ([X15], [X17]). */
+  oldGuestPtpg: at(101),
+  /** 1: a #GP(0) waits for this vCPU (debug hypervisor, [X61]); taken by whoever delivers traps. */
+  pendingGp: at(102),
+  /** TLB keys (shifted by 16) of live entries: not global, global. Owner only. */
+  tlbKey: at(104),
+  tlbGlobalKey: at(105),
+  /** Top of the guest kernel's stack (stack_switch), where trap frames go; 0: none given, nothing is checked. */
+  kernelSpLo: at(106),
+  kernelSpHi: at(107),
+  /** An address in the guest kernel's text, fetched whenever the kernel resumes; 0: none given, nothing is checked. */
+  kernelTextLo: at(108),
+  kernelTextHi: at(109),
+  /** 1: a guest access was refused and its handler gave it up; read and cleared by the guest. */
+  faulted: at(110),
+  /** 1 while a trap frame is being made: a fault then is a double fault. */
+  bouncing: at(111),
   /** Guest kernel's per-CPU words (64), laid out by guests. */
   guest: at(128),
   /** Batches that outlive a preemption point inside one grant or memory call (192 words). */

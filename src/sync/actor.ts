@@ -67,8 +67,12 @@ export const REQ_KILL = 8;
 export const REQ_IPI = 16;
 /** The machine is given up: every wait ends by throwing MachineLost. */
 export const REQ_ABORT = 32;
+/** Set by the actor itself while it sleeps for a lock or a word: it makes no guest access before it looked again. */
+export const REQ_WAITS = 64;
 
 export const MODE_OFF = 0;
 export const MODE_GUEST = 1;
 export const MODE_HYPERVISOR = 2;
 export const MODE_BLOCKED = 3;
+/** In the hypervisor, reaching through the TLB into guest memory. */
+export const MODE_ACCESS = 4;

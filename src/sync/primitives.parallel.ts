@@ -8,7 +8,7 @@
 import { HypervisorBug, MachineLost } from '../abi/errors.js';
 import { words } from '../ops/memory.js';
 import * as ops from '../ops/wasm.js';
-import { actor, cpuIndex, REQ_ABORT, type Cpu } from './actor.js';
+import { actor, cpuIndex, REQ_ABORT, REQ_WAITS, type Cpu } from './actor.js';
 import { checkOrder, popHeld, pushHeld } from './held.js';
 import type * as controlled from './primitives.js';
 import type { Scheduler } from './schedule.js';
@@ -51,7 +51,7 @@ function lockSlow(cpu: Cpu, a: number, me: number): void {
   for (let i = 0; i < SPINS; i++) {
     if (ops.ld(a) === 0 && ops.cas(a, 0, me) === 0) return;
   }
-  ops.st(actor.waiting(cpu), a);
+  sleeps(cpu, a);
   for (;;) {
     const v = ops.ld(a);
     if (v === 0) {
@@ -63,7 +63,7 @@ function lockSlow(cpu: Cpu, a: number, me: number): void {
     }
     abortCheck(cpu);
   }
-  ops.st(actor.waiting(cpu), 0);
+  wakes(cpu);
 }
 
 export function tryLock(cpu: Cpu, a: number, rank: number): boolean {
@@ -82,8 +82,19 @@ export function unlock(cpu: Cpu, a: number): void {
 export function waitChange(cpu: Cpu, a: number, seen: number): void {
   abortCheck(cpu);
   for (let i = 0; i < SPINS; i++) if (ops.ld(a) !== seen) return;
+  sleeps(cpu, a);
+  Atomics.wait(words, a, a === actor.request(cpu) ? seen | REQ_WAITS : seen, WAIT_MS);
+  wakes(cpu);
+}
+
+/** While REQ_WAITS stands nobody waits for this actor; it looks at its requests again before its next guest access. */
+function sleeps(cpu: Cpu, a: number): void {
   ops.st(actor.waiting(cpu), a);
-  Atomics.wait(words, a, seen, WAIT_MS);
+  ops.or(actor.request(cpu), REQ_WAITS);
+  Atomics.notify(words, actor.request(cpu));
+}
+function wakes(cpu: Cpu): void {
+  ops.and(actor.request(cpu), ~REQ_WAITS);
   ops.st(actor.waiting(cpu), 0);
 }
 

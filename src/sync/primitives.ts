@@ -11,7 +11,7 @@
 import { HypervisorBug, MachineLost } from '../abi/errors.js';
 import { words } from '../ops/memory.js';
 import * as ops from '../ops/plain.js';
-import { actor, cpuIndex, REQ_ABORT, type Cpu } from './actor.js';
+import { actor, cpuIndex, REQ_ABORT, REQ_WAITS, type Cpu } from './actor.js';
 import { checkOrder, popHeld, pushHeld } from './held.js';
 import {
   POINT_ATOMIC,
@@ -153,13 +153,13 @@ export function* lock(cpu: Cpu, a: number, rank: number): Steps<void> {
   if (scheduler.point(a, POINT_LOCK | RMW, 1)) yield;
   if (ops.ld(a) !== 0) {
     ops.add(actor.contended(cpu), 1);
-    ops.st(actor.waiting(cpu), a);
+    sleeps(cpu, a);
     while (ops.ld(a) !== 0) {
       abortCheck(cpu);
       scheduler.block(a, actor.request(cpu));
       yield;
     }
-    ops.st(actor.waiting(cpu), 0);
+    wakes(cpu);
   }
   ops.st(a, cpuIndex(cpu) + 1);
   pushHeld(cpu, a, rank);
@@ -186,15 +186,24 @@ export function* waitChange(cpu: Cpu, a: number, seen: number): Steps<void> {
   if (scheduler.point(a, POINT_READ | POINT_ONCE, 1)) yield;
   abortCheck(cpu);
   if (ops.ld(a) !== seen) return;
+  sleeps(cpu, a);
   const req = ops.ld(actor.request(cpu));
-  ops.st(actor.waiting(cpu), a);
-  scheduler.block(a, actor.request(cpu));
-  yield;
-  while (ops.ld(a) === seen && ops.ld(actor.request(cpu)) === req) {
+  const same = a === actor.request(cpu) ? req : seen;
+  do {
     abortCheck(cpu);
     scheduler.block(a, actor.request(cpu));
     yield;
-  }
+  } while (ops.ld(a) === same && ops.ld(actor.request(cpu)) === req);
+  wakes(cpu);
+}
+
+/** While REQ_WAITS stands nobody waits for this actor; it looks at its requests again before its next guest access. */
+function sleeps(cpu: Cpu, a: number): void {
+  ops.st(actor.waiting(cpu), a);
+  ops.or(actor.request(cpu), REQ_WAITS);
+}
+function wakes(cpu: Cpu): void {
+  ops.and(actor.request(cpu), ~REQ_WAITS);
   ops.st(actor.waiting(cpu), 0);
 }
 
