@@ -1,0 +1,19 @@
+/**
+ * Round robin: every actor takes `quantum` steps, then the next ready one; 1 switches at every point.
+ */
+import { READY, readyFrom, type Strategy } from './strategy.js';
+
+export function roundRobin(quantum = 1): Strategy {
+  let left = quantum;
+  return {
+    begin: () => {
+      left = quantum;
+    },
+    pick: (view, running) => {
+      left--;
+      if (left >= 0 && view.state[running] === READY) return running;
+      left = quantum - 1;
+      return readyFrom(view, running + 1);
+    },
+  };
+}
