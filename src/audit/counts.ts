@@ -6,7 +6,7 @@
 import { linearCount, NO_OWNER } from '../machine/frame.js';
 import { FRAMES } from '../machine/layout.js';
 import { holdersOf, visitHolders, type Linear } from './ledger.js';
-import { allFrames, frameLabel, isLiveTable, ownerLabel, typeLabel, type Frame } from './view.js';
+import { eachFrame, frameLabel, isLiveTable, ownerLabel, typeLabel, type Frame } from './view.js';
 import { broken, type Violation } from './violation.js';
 
 const TYPES = 8;
@@ -85,7 +85,9 @@ function linearCounted(f: Frame, s: Sums): Finding[] {
 export function checkCounts(): Violation[] {
   const s = sumHolders();
   const found: Finding[] = [];
-  for (const f of allFrames()) found.push(...shape(f), ...counted(f, s), ...linearCounted(f, s));
+  eachFrame((f) => {
+    found.push(...shape(f), ...counted(f, s), ...linearCounted(f, s));
+  });
   const holders = holdersOf(new Set(found.map(([, mfn]) => mfn)));
   return found.map(([invariant, mfn, detail]) => broken(invariant, detail, holders.get(mfn) ?? []));
 }

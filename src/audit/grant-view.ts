@@ -8,13 +8,7 @@ import { GNTMAP_device_map, GNTMAP_host_map, GNTMAP_readonly } from '../abi/gran
 import { domain, type DomainRef } from '../hypervisor/domain.js';
 import { active, type Active } from '../hypervisor/grant/active.js';
 import { mapping, maptrackEntry, type Mapping } from '../hypervisor/grant/maptrack.js';
-import {
-  activeEntry,
-  grantTable,
-  nrGrantEntries,
-  statusHalf,
-  type GrantTable,
-} from '../hypervisor/grant/table.js';
+import { activeEntry, grantTable, nrGrantEntries, statusHalf, type GrantTable } from '../hypervisor/grant/table.js';
 import { peek, run } from '../sync/primitives.js';
 import { allDomains } from './view.js';
 

@@ -22,7 +22,7 @@ import {
   type Handle,
 } from './grant-view.js';
 import type { GuestReport } from '../abi/guest.js';
-import { allDomains, allFrames, frameLabel, frameOf, isLiveTable, presentEntries } from './view.js';
+import { allDomains, eachFrame, frameLabel, frameOf, isLiveTable, presentEntries } from './view.js';
 import { broken, type Violation } from './violation.js';
 
 const byte = (pin: number, n: number): number => (pin >>> (8 * n)) & 0xff;
@@ -98,8 +98,8 @@ interface ForeignPte {
 function ptesByFrame(frames: ReadonlySet<number>): { matches: Map<string, ForeignPte[]>; foreign: ForeignPte[] } {
   const matches = new Map<string, ForeignPte[]>();
   const foreign: ForeignPte[] = [];
-  for (const f of allFrames()) {
-    if (!isLiveTable(f) || f.type !== 1) continue;
+  eachFrame((f) => {
+    if (!isLiveTable(f) || f.type !== 1) return;
     for (const e of presentEntries(f.mfn, 1)) {
       if (e.mfn < 0) continue;
       const pte: ForeignPte = {
@@ -118,7 +118,7 @@ function ptesByFrame(frames: ReadonlySet<number>): { matches: Map<string, Foreig
       }
       if (isForeign) foreign.push(pte);
     }
-  }
+  });
   return { matches, foreign };
 }
 
@@ -196,7 +196,10 @@ function checkMaptrack(d: DomainRef): Violation[] {
     const live = peek(mapping.flags(mappingAt(gt, h))) !== 0;
     if (live === seen.has(h))
       out.push(
-        broken('I14', `d${String(id)}: handle ${String(h)} is ${live ? 'live and on a free list' : 'neither live nor free'}`),
+        broken(
+          'I14',
+          `d${String(id)}: handle ${String(h)} is ${live ? 'live and on a free list' : 'neither live nor free'}`,
+        ),
       );
   }
   return out;

@@ -11,7 +11,7 @@ import { FRAMES } from '../machine/layout.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { deviceGrants } from './grant-view.js';
 import {
-  allFrames,
+  eachFrame,
   allProcessors,
   frameOf,
   heldMfn,
@@ -95,7 +95,9 @@ function visitGrants(visit: Visit): void {
 /** Visits every holder of every frame. */
 export function visitHolders(visit: Visit): Linear {
   const linear: Linear = { entries: new Map(), uses: new Map() };
-  for (const f of allFrames()) visitFrame(f, visit, linear);
+  eachFrame((f) => {
+    visitFrame(f, visit, linear);
+  });
   visitProcessors(visit);
   visitGrants(visit);
   return linear;

@@ -8,7 +8,7 @@ import { vcpu } from '../machine/cpu-record.js';
 import { tlbEntries } from '../machine/tlb.js';
 import { actor, REQ_FLUSH } from '../sync/actor.js';
 import { peek } from '../sync/primitives.js';
-import { allFrames, allProcessors, frameLabel, frameOf, isLiveTable, presentEntries, typeLabel } from './view.js';
+import { eachFrame, allProcessors, frameLabel, frameOf, isLiveTable, presentEntries, typeLabel } from './view.js';
 import { broken, type Violation } from './violation.js';
 
 /** Writable translations to tables (I2) and any translation to a free frame (I13). */
@@ -30,12 +30,14 @@ export function checkTranslations(): Violation[] {
 /** No entry of a live table names a free frame (I13). */
 export function checkFreeFrames(): Violation[] {
   const out: Violation[] = [];
-  for (const f of allFrames()) {
-    if (!isLiveTable(f)) continue;
+  eachFrame((f) => {
+    if (!isLiveTable(f)) return;
     for (const e of presentEntries(f.mfn, f.type)) {
       if (e.mfn >= 0 && frameOf(e.mfn).free)
-        out.push(broken('I13', `L${String(f.type)} ${frameLabel(f.mfn)}[${String(e.index)}] names free ${frameLabel(e.mfn)}`));
+        out.push(
+          broken('I13', `L${String(f.type)} ${frameLabel(f.mfn)}[${String(e.index)}] names free ${frameLabel(e.mfn)}`),
+        );
     }
-  }
+  });
   return out;
 }

@@ -5,14 +5,7 @@
  */
 import { mfnWord, type Mfn } from '../abi/frames.js';
 import { ENTRIES, entryMfn, PAGE_PRESENT, ROOT_XEN_FIRST, ROOT_XEN_LAST } from '../abi/pte.js';
-import {
-  domain,
-  domainSlot,
-  domainSlots,
-  vcpuCountOf,
-  vcpuOf,
-  type DomainRef,
-} from '../hypervisor/domain.js';
+import { domain, domainSlot, domainSlots, vcpuCountOf, vcpuOf, type DomainRef } from '../hypervisor/domain.js';
 import { vcpu } from '../machine/cpu-record.js';
 import {
   countInfo,
@@ -78,8 +71,7 @@ export function frameOf(mfn: Mfn): Frame {
 }
 
 /** A table whose entries hold references: typed l1..l4, count above 0, validated. */
-export const isLiveTable = (f: Frame): boolean =>
-  f.typeCount > 0 && f.validated && f.type >= 1 && f.type <= 4;
+export const isLiveTable = (f: Frame): boolean => f.typeCount > 0 && f.validated && f.type >= 1 && f.type <= 4;
 
 export const TYPE_WRITABLE = 7;
 export const typeLabel = (type: number): string => typeName(type << 26);
@@ -87,8 +79,8 @@ export const frameLabel = (mfn: number): string => `mfn 0x${mfn.toString(16)}`;
 export const ownerLabel = (owner: number): string =>
   owner === NO_OWNER ? 'nobody' : owner === 0x7ff2 ? 'xen' : owner === 0x7ff1 ? 'io' : `d${String(owner)}`;
 
-export function* allFrames(): Generator<Frame, void, undefined> {
-  for (let m = 0; m < FRAMES; m++) yield frameOf(m as Mfn);
+export function eachFrame(visit: (f: Frame) => void): void {
+  for (let m = 0; m < FRAMES; m++) visit(frameOf(m as Mfn));
 }
 
 export interface Entry {
