@@ -97,8 +97,12 @@ export const vcpu = {
   kernelTextHi: at(109),
   /** 1: a guest access was refused and its handler gave it up; read and cleared by the guest. */
   faulted: at(110),
-  /** 1 while a trap frame is being made: a fault then is a double fault. */
-  bouncing: at(111),
+  /** Trap frames on the kernel's stack now. */
+  trapDepth: at(111),
+  /** Two words that stay 0: what a refused access answers. */
+  zero: at(112),
+  /** 1: an inter-processor interrupt waits for the mask to open. */
+  ipiPending: at(114),
   /** Guest kernel's per-CPU words (64), laid out by guests. */
   guest: at(128),
   /** Batches that outlive a preemption point inside one grant or memory call (192 words). */

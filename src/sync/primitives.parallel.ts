@@ -80,10 +80,27 @@ export function unlock(cpu: Cpu, a: number): void {
 }
 
 export function waitChange(cpu: Cpu, a: number, seen: number): void {
+  waitRequest(cpu, a, seen, ops.ld(actor.request(cpu)));
+}
+
+export function waitRequest(cpu: Cpu, a: number, seen: number, request: number): void {
+  const own = actor.request(cpu);
   abortCheck(cpu);
-  for (let i = 0; i < SPINS; i++) if (ops.ld(a) !== seen) return;
+  for (let i = 0; i < SPINS; i++) if (ops.ld(a) !== seen || ops.ld(own) !== request) return;
   sleeps(cpu, a);
-  Atomics.wait(words, a, a === actor.request(cpu) ? seen | REQ_WAITS : seen, WAIT_MS);
+  Atomics.wait(words, a, a === own ? seen | REQ_WAITS : seen, WAIT_MS);
+  wakes(cpu);
+}
+
+export function lockWait(cpu: Cpu, a: number, request: number): void {
+  const own = actor.request(cpu);
+  abortCheck(cpu);
+  for (let i = 0; i < SPINS; i++) if (ops.ld(a) === 0 || ops.ld(own) !== request) return;
+  sleeps(cpu, a);
+  const v = ops.ld(a);
+  if (v !== 0 && ((v & WAITERS) !== 0 || ops.cas(a, v, v | WAITERS) === v)) {
+    Atomics.wait(words, a, v | WAITERS, WAIT_MS);
+  }
   wakes(cpu);
 }
 
@@ -136,5 +153,7 @@ function abortCheck(cpu: Cpu): void {
   tryLock,
   unlock,
   waitChange,
+  waitRequest,
+  lockWait,
   wake,
 }) satisfies Omit<Erased<typeof controlled>, 'run'> & { run: <T>(body: () => T) => T };

@@ -184,16 +184,34 @@ export function* unlock(cpu: Cpu, a: number): Steps<void> {
 /** Waits until the word at `a` is not `seen`, or a bounded while; callers loop and re-read. */
 export function* waitChange(cpu: Cpu, a: number, seen: number): Steps<void> {
   if (scheduler.point(a, POINT_READ | POINT_ONCE, 1)) yield;
+  yield* sleepOn(cpu, a, seen, ops.ld(actor.request(cpu)));
+}
+
+/** The same, but also ends when the own request word is not `request`, the value that the caller has served. */
+export function* waitRequest(cpu: Cpu, a: number, seen: number, request: number): Steps<void> {
+  if (scheduler.point(a, POINT_READ | POINT_ONCE, 1)) yield;
+  yield* sleepOn(cpu, a, seen, request);
+}
+
+/** Waits until the lock at `a` is free or the own request word is not `request`; takes nothing. */
+export function* lockWait(cpu: Cpu, a: number, request: number): Steps<void> {
+  if (scheduler.point(a, POINT_LOCK | POINT_READ, 1)) yield;
+  const holder = ops.ld(a);
+  if (holder !== 0) yield* sleepOn(cpu, a, holder, request);
+}
+
+function* sleepOn(cpu: Cpu, a: number, seen: number, request: number): Steps<void> {
+  const own = actor.request(cpu);
   abortCheck(cpu);
-  if (ops.ld(a) !== seen) return;
+  if (ops.ld(a) !== seen || ops.ld(own) !== request) return;
   sleeps(cpu, a);
-  const req = ops.ld(actor.request(cpu));
-  const same = a === actor.request(cpu) ? req : seen;
+  const before = ops.ld(own);
+  const same = a === own ? before : seen;
   do {
     abortCheck(cpu);
-    scheduler.block(a, actor.request(cpu));
+    scheduler.block(a, own);
     yield;
-  } while (ops.ld(a) === same && ops.ld(actor.request(cpu)) === req);
+  } while (ops.ld(a) === same && ops.ld(own) === before);
   wakes(cpu);
 }
 
