@@ -1,0 +1,84 @@
+/**
+ * The frame heap: free frames on one list, given out zeroed and owned by nobody.
+ *
+ * Invariant: a free frame has PGC_state_free, reference count 0, no owner, and its type word links the list (mfn + 1);
+ * before a frame is used again, every CPU that may still translate to it has flushed ([X13]).
+ * Lock: heapLock (rank heap), innermost but for the arena; the flush and the zeroing happen outside it.
+ * Source: alloc_heap_pages, free_heap_pages, xen/common/page_alloc.c.
+ * Differs: order 0 only, last in first out; every frame is zeroed when given out (Xen scrubs at boot and after death).
+ */
+import { INVALID_MFN, mfnWord, PAGE_WORDS, type Mfn } from '../abi/frames.js';
+import { HypervisorBug } from '../abi/errors.js';
+import {
+  countInfo,
+  NO_OWNER,
+  nextGeneration,
+  ownerOf,
+  ownerWord,
+  PGC_state_free,
+  PGC_state_inuse,
+  stampWord,
+  typeInfo,
+  withOwner,
+} from '../machine/frame.js';
+import type { Cpu } from '../sync/actor.js';
+import { RANK } from '../sync/lock-order.js';
+import { fill, ld, lock, peek, poke, st, stOnce, unlock } from '../sync/primitives.js';
+import type { Steps } from '../sync/steps.js';
+import { flushAllStale, stampFrame } from './flush.js';
+import { globals } from './globals.js';
+import { setM2pInvalid } from './m2p.js';
+
+/** Boot: puts the frames `first` .. `last` on the list, lowest on top. */
+export function heapInit(first: number, last: number): void {
+  let head = 0;
+  for (let m = last; m >= first; m--) {
+    const mfn = m as Mfn;
+    poke(countInfo(mfn), PGC_state_free);
+    poke(typeInfo(mfn), head);
+    poke(ownerWord(mfn), NO_OWNER);
+    poke(stampWord(mfn), 0);
+    head = m + 1;
+  }
+  poke(globals.heapLock, 0);
+  poke(globals.freeHead, head);
+  poke(globals.freeFrames, last - first + 1);
+}
+
+export const freeFrames = (): number => peek(globals.freeFrames);
+
+/** A zeroed frame without owner, reference count 0; INVALID_MFN when none is left. */
+export function* allocFrame(cpu: Cpu): Steps<Mfn> {
+  yield* lock(cpu, globals.heapLock, RANK.heap);
+  const head = yield* ld(globals.freeHead);
+  if (head === 0) {
+    yield* unlock(cpu, globals.heapLock);
+    return INVALID_MFN;
+  }
+  const mfn = (head - 1) as Mfn;
+  yield* st(globals.freeHead, yield* ld(typeInfo(mfn)));
+  yield* st(globals.freeFrames, (yield* ld(globals.freeFrames)) - 1);
+  yield* unlock(cpu, globals.heapLock);
+  const stamp = yield* ld(stampWord(mfn));
+  yield* st(ownerWord(mfn), nextGeneration(yield* ld(ownerWord(mfn)), NO_OWNER));
+  yield* stOnce(typeInfo(mfn), 0);
+  yield* stOnce(countInfo(mfn), PGC_state_inuse); // raced on purpose: a get on a stale number finds count 0
+  yield* flushAllStale(cpu, stamp);
+  yield* fill(mfnWord(mfn), PAGE_WORDS);
+  return mfn;
+}
+
+/** Gives a frame back; its reference and type counts are 0. */
+export function* freeFrame(cpu: Cpu, mfn: Mfn): Steps<void> {
+  const owner = yield* ld(ownerWord(mfn));
+  if (ownerOf(owner) !== NO_OWNER) yield* stampFrame(mfn);
+  yield* st(ownerWord(mfn), withOwner(owner, NO_OWNER));
+  yield* setM2pInvalid(mfn);
+  yield* lock(cpu, globals.heapLock, RANK.heap);
+  if ((yield* ld(countInfo(mfn))) === PGC_state_free) throw new HypervisorBug(`frame ${String(mfn)} freed twice`);
+  yield* stOnce(countInfo(mfn), PGC_state_free); // raced on purpose, as in allocFrame
+  yield* stOnce(typeInfo(mfn), yield* ld(globals.freeHead));
+  yield* st(globals.freeHead, mfn + 1);
+  yield* st(globals.freeFrames, (yield* ld(globals.freeFrames)) + 1);
+  yield* unlock(cpu, globals.heapLock);
+}
