@@ -200,19 +200,16 @@ export function* lockWait(cpu: Cpu, a: number, request: number): Steps<void> {
   if (holder !== 0) yield* sleepOn(cpu, a, holder, request);
 }
 
+/** Sleeps once: ends at any change, even one that was undone before this actor ran again; callers loop. */
 function* sleepOn(cpu: Cpu, a: number, seen: number, request: number): Steps<void> {
   const own = actor.request(cpu);
   abortCheck(cpu);
   if (ops.ld(a) !== seen || ops.ld(own) !== request) return;
   sleeps(cpu, a);
-  const before = ops.ld(own);
-  const same = a === own ? before : seen;
-  do {
-    abortCheck(cpu);
-    scheduler.block(a, own);
-    yield;
-  } while (ops.ld(a) === same && ops.ld(own) === before);
+  scheduler.block(a, own);
+  yield;
   wakes(cpu);
+  abortCheck(cpu);
 }
 
 /** While REQ_WAITS stands nobody waits for this actor; it looks at its requests again before its next guest access. */
