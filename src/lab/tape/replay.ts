@@ -1,0 +1,158 @@
+/**
+ * Replays one tape: set-up, then each operation, its answer and the probes compared with what Xen answered.
+ *
+ * Invariant: a tape is equal only if every field of every operation and of every probe is; replay ends at the first
+ * difference, with what was expected, what came, and the frames around it.
+ * Source: tapes FORMAT.md (a tape, probes).
+ */
+import { BUILD, run } from '../../sync/primitives.js';
+import { VcpuStopped } from '../../vcpu/stopped.js';
+import {
+  applyProbes,
+  compareAnswer,
+  compareProbes,
+  type Answer,
+  type FieldDifference,
+  type MutableProbeState,
+} from './compare.js';
+import { decodeSnapshot, snapshot, type FrameSnapshot, type FrameText } from './frame-words.js';
+import type { TapeGuest } from './guest.js';
+import { execute } from './operations.js';
+import { probe } from './probes.js';
+import type { Op, Tape } from './schema.js';
+import { crashSiteOf, setUp } from './set-up.js';
+import type { TapeMachine } from './tape-machine.js';
+
+/** Where a tape went another way. */
+export interface TapeDifference {
+  readonly tape: string;
+  readonly family: string;
+  /** Index of the operation; -1: the state before the first one. */
+  readonly index: number;
+  readonly op: Op | undefined;
+  readonly differences: readonly FieldDifference[];
+  /** Frames of the tape before and after the operation. */
+  readonly before: readonly FrameText[];
+  readonly after: readonly FrameText[];
+}
+
+export interface TapeResult {
+  readonly tape: string;
+  readonly family: string;
+  readonly ops: number;
+  readonly difference: TapeDifference | undefined;
+}
+
+export const REPLAY_BUILD: string = BUILD;
+
+/** Replays `tape` on a machine of its own. */
+export function replayTape(tape: Tape): TapeResult {
+  const m = setUp(tape);
+  const r = new Replay(m);
+  return { tape: tape.id, family: tape.family, ops: tape.ops.length, difference: r.difference() };
+}
+
+/** The vCPU runs from here to the end of the operation; between two operations nobody waits for it. */
+function onCpu(by: TapeGuest, m: TapeMachine, op: Op): Answer {
+  return run(function* () {
+    yield* by.g.start();
+    const answer = yield* execute(m, by, op);
+    yield* by.g.park();
+    return answer;
+  });
+}
+
+function look(d0: TapeGuest, m: TapeMachine, state: MutableProbeState): void {
+  run(function* () {
+    yield* d0.g.start();
+    yield* probe(m, state);
+    yield* d0.g.park();
+  });
+}
+
+const emptyState = (): MutableProbeState => ({ types: new Map(), doms: new Map(), grants: new Map() });
+const UPPER = /:L[234]/;
+
+class Replay {
+  readonly #m: TapeMachine;
+  readonly #expected = emptyState();
+  readonly #actual = emptyState();
+  /** Frames that were tables above level 1. */
+  readonly #upper = new Set<string>();
+  #before: FrameSnapshot = { names: [], words: new Int32Array(0) };
+
+  constructor(m: TapeMachine) {
+    this.#m = m;
+  }
+
+  /** The first difference, if there is one. */
+  difference(): TapeDifference | undefined {
+    const { tape } = this.#m;
+    for (const d of this.#m.domains()) {
+      for (let r = 0; r < tape.watch; r++)
+        this.#expected.grants.set(`${d}.${String(r)}`, { flags: 0, dom: 'd0', f: 0 });
+    }
+    applyProbes(this.#expected, tape.init);
+    this.#look();
+    const first = this.#report(-1, undefined, compareProbes(this.#expected, this.#actual));
+    if (first !== undefined) return first;
+    for (const [i, op] of tape.ops.entries()) {
+      const found = this.#step(i, op);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  #step(index: number, op: Op): TapeDifference | undefined {
+    this.#before = snapshot(this.#m);
+    const answer = this.#answer(op);
+    const differences = compareAnswer(op, answer, this.#upper);
+    if (answer.outcome === 'domain_crash') differences.push(...this.#crashSite());
+    applyProbes(this.#expected, op.expect);
+    if (answer.outcome !== 'domain_crash') {
+      this.#look();
+      differences.push(...compareProbes(this.#expected, this.#actual));
+    }
+    return this.#report(index, op, differences);
+  }
+
+  /** What the operation answered; the caller's death is an answer. */
+  #answer(op: Op): Answer {
+    const by = this.#caller(op);
+    if (by === undefined) return { outcome: 'caller_dead' };
+    try {
+      return onCpu(by, this.#m, op);
+    } catch (e) {
+      if (!(e instanceof VcpuStopped)) throw e;
+      this.#m.stopped.add(by.name);
+      return { outcome: by.name === 'd0' ? 'domain_crash' : 'caller_crash' };
+    }
+  }
+
+  /** The kernel that performs the operation; undefined: it is dead. */
+  #caller(op: Op): TapeGuest | undefined {
+    if (op.op === 'gnt_write') return this.#m.running(op.dom) ?? this.#m.d0;
+    return this.#m.running(op.by ?? 'd0');
+  }
+
+  /** Runs the probes, and notes what they say about who is dead and which frames are tables. */
+  #look(): void {
+    const { d0 } = this.#m;
+    look(d0, this.#m, this.#actual);
+    for (const [name, s] of this.#actual.doms) if (s === null || s.dying + s.shutdown > 0) this.#m.stopped.add(name);
+    for (const [name, type] of this.#actual.types) if (type !== null && UPPER.test(type)) this.#upper.add(name);
+  }
+
+  #crashSite(): FieldDifference[] {
+    const expected = this.#m.tape.crash_at;
+    const actual = crashSiteOf(this.#m.d0.domid);
+    return expected === undefined || expected === actual ? [] : [{ field: 'crash_at', expected, actual }];
+  }
+
+  #report(index: number, op: Op | undefined, differences: readonly FieldDifference[]): TapeDifference | undefined {
+    if (differences.length === 0) return undefined;
+    const { id, family } = this.#m.tape;
+    const before = decodeSnapshot(this.#before);
+    return { tape: id, family, index, op, differences, before, after: decodeSnapshot(snapshot(this.#m)) };
+  }
+}
