@@ -34,6 +34,7 @@ export async function build(root = ROOT) {
   const stale = readStamp(root) !== stamp(ts);
   const files = FOLDERS.flatMap((f) => listFiles(root, f));
   for (const variant of VARIANTS) {
+    /** @type {Set<string>} */
     const expected = new Set();
     for (const file of files) {
       const output = outputOf(file, variant);
@@ -111,8 +112,12 @@ function transpile(ts, source, file) {
     const at = first.file?.getLineAndCharacterOfPosition(first.start ?? 0) ?? { line: 0, character: 0 };
     throw new Error(`${file}:${String(at.line + 1)}:${String(at.character + 1)}: ${text}`);
   }
-  const js = outputText.replace(/\/\/# sourceMappingURL=.*\s*$/, `//# sourceMappingURL=${basename(file, '.ts')}.js.map\n`);
-  return { js, map: JSON.parse(sourceMapText ?? '{}') };
+  const js = outputText.replace(
+    /\/\/# sourceMappingURL=.*\s*$/,
+    `//# sourceMappingURL=${basename(file, '.ts')}.js.map\n`,
+  );
+  const map = /** @type {{ sources: string[] }} */ (JSON.parse(sourceMapText ?? '{}'));
+  return { js, map };
 }
 
 /**

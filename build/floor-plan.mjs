@@ -155,7 +155,8 @@ export function workerNames(file, text) {
   const found = [];
   /** @param {ts.Node} node */
   const visit = (node) => {
-    const names = ts.isStringLiteralLike(node) || ts.isTemplateHead(node) || ts.isTemplateMiddle(node) || ts.isTemplateTail(node);
+    const names =
+      ts.isStringLiteralLike(node) || ts.isTemplateHead(node) || ts.isTemplateMiddle(node) || ts.isTemplateTail(node);
     const starts = ts.isNewExpression(node) && node.expression.getText(source) === 'Worker';
     if (starts || (names && /(^|\/)workers\//.test(node.text))) found.push(`${file}:${String(lineOf(source, node))}`);
     ts.forEachChild(node, visit);

@@ -1,6 +1,4 @@
 /** A version 3 source map of a file onto itself, token by token, through a list of edits. */
-import ts from 'typescript';
-
 /** @typedef {{ version: 3, file: string, sources: string[], sourcesContent: string[], names: string[], mappings: string }} RawMap */
 
 const DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
@@ -22,7 +20,7 @@ function vlq(value) {
 
 /**
  * Maps every token of `source` that the edits leave (they hold no line break) to where it stood.
- * @param {ts.SourceFile} source the file before the edits
+ * @param {import('typescript').SourceFile} source the file before the edits
  * @param {import('./erase.mjs').Edit[]} edits sorted, not overlapping
  * @returns {RawMap}
  */
@@ -42,9 +40,7 @@ export function identityMap(source, edits) {
         shift += e.text.length - (e.end - e.start);
       }
       const column = at - start;
-      segments.push(
-        vlq(column + shift - before) + vlq(0) + vlq(line - from.line) + vlq(column - from.column),
-      );
+      segments.push(vlq(column + shift - before) + vlq(0) + vlq(line - from.line) + vlq(column - from.column));
       before = column + shift;
       from = { line, column };
     }

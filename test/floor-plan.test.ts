@@ -17,7 +17,12 @@ const plan = parseFloorPlan(readFileSync(join(ROOT, 'README.md'), 'utf8'));
 
 describe('the tree', () => {
   test('every room imports only what the floor plan names', () => {
-    expect(breaches(plan, sources.flatMap((s) => referencesOf(s.file, s.text)))).toEqual([]);
+    expect(
+      breaches(
+        plan,
+        sources.flatMap((s) => referencesOf(s.file, s.text)),
+      ),
+    ).toEqual([]);
   });
 
   test('every folder of src is a room, and the reader saw real sources', () => {
@@ -51,7 +56,9 @@ describe('the tree', () => {
 describe('the reader of the plan', () => {
   const rows = (text: string): string => `# t\n\n\`\`\`floor-plan\n${text}\n\`\`\`\n`;
   const small = parseFloorPlan(
-    rows('src/abi   bits   -\nsrc/sync  locks\n          and more   abi\nsrc/a     x   + sync\nsrc/lab   all   all above\nguests/   g   abi a/one.ts\nworkers/  w   src guests'),
+    rows(
+      'src/abi   bits   -\nsrc/sync  locks\n          and more   abi\nsrc/a     x   + sync\nsrc/lab   all   all above\nguests/   g   abi a/one.ts\nworkers/  w   src guests',
+    ),
   );
 
   test('rows may continue, add to the row above, or take all above', () => {
@@ -75,13 +82,21 @@ describe('the reader of the plan', () => {
     ['src/sync/x.ts', "import { a } from '../abi/a.js';", []],
     ['src/sync/x.ts', "import { a } from './y.js';\nimport fs from 'node:fs';", []],
     ['src/abi/x.ts', "\nimport { a } from '../sync/a.js';", ['src/abi/x.ts:2: src/abi must not import src/sync/a.ts']],
-    ['src/abi/x.ts', "import type { a } from '../sync/a.js';", ['src/abi/x.ts:1: src/abi must not import src/sync/a.ts']],
+    [
+      'src/abi/x.ts',
+      "import type { a } from '../sync/a.js';",
+      ['src/abi/x.ts:1: src/abi must not import src/sync/a.ts'],
+    ],
     ['src/abi/x.ts', "export * from '../sync/a.js';", ['src/abi/x.ts:1: src/abi must not import src/sync/a.ts']],
     ['src/abi/x.ts', "await import('../sync/a.js');", ['src/abi/x.ts:1: src/abi must not import src/sync/a.ts']],
     ['src/abi/x.ts', "let a: import('../sync/a.js').A;", ['src/abi/x.ts:1: src/abi must not import src/sync/a.ts']],
     ['src/abi/x.ts', '// import "../sync/a.js";', []],
     ['guests/k/x.ts', "import type { G } from '../../src/a/one.js';", []],
-    ['guests/k/x.ts', "import { G } from '../../src/a/two.js';", ['guests/k/x.ts:1: guests must not import src/a/two.ts']],
+    [
+      'guests/k/x.ts',
+      "import { G } from '../../src/a/two.js';",
+      ['guests/k/x.ts:1: guests must not import src/a/two.ts'],
+    ],
     ['src/lab/x.ts', "import '../../test/t.js';", ['src/lab/x.ts:1: src/lab must not import test/t.ts']],
     ['workers/x.ts', "import '../src/a/two.js';", []],
     ['src/new/x.ts', "import './y.js';", ['src/new/x.ts:1: src/new is not in the floor plan']],
