@@ -152,7 +152,8 @@ export function interleave(bodies: readonly (() => Steps<void>)[], strategy: Str
 }
 
 function drive(loop: Loop, bodies: readonly (() => Steps<void>)[]): Outcome {
-  const coroutines = bodies.map((body) => body());
+  const coroutines: Steps<void>[] = [];
+  for (const [i, body] of bodies.entries()) coroutines[i] = body();
   for (;;) {
     const next = loop.chosen === NOBODY ? loop.choose() : loop.chosen;
     loop.chosen = NOBODY;

@@ -7,6 +7,7 @@
  * Source: DESIGN decision 9; fields as Linux's fault attributes (probability, interval, times, space).
  */
 import { HypervisorBug } from '../abi/errors.js';
+import { add } from '../ops/atomics.js';
 import { words } from '../ops/memory.js';
 import { cpuIndex, header, type Cpu } from '../sync/actor.js';
 import { EVENT } from '../trace/events.js';
@@ -91,12 +92,12 @@ export function faultHit(cpu: Cpu, site: Site): number {
 function decide(cpu: Cpu, site: Site, p: number): number {
   const i = cpuIndex(cpu);
   if (((word(p + ACTORS + (i >>> 5)) >>> (i & 31)) & 1) === 0) return 0;
-  const n = Atomics.add(words, p + SEEN, 1) + 1;
+  const n = add(p + SEEN, 1) + 1;
   if (!matches(p, n)) return 0;
-  const before = Atomics.add(words, p + HITS, 1);
+  const before = add(p + HITS, 1);
   const times = word(p + TIMES);
   if (times !== 0 && before >= times) {
-    Atomics.sub(words, p + HITS, 1);
+    add(p + HITS, -1);
     return 0;
   }
   const status = word(p + STATUS);

@@ -6,14 +6,17 @@
  */
 export const RANK = {
   // guest kernel
+  guestCall: 8,
   guestMmapLock: 10,
   /**/ guestNotifier: 14,
   /*  */ guestDriver: 18,
+  /**/ guestRmap: 22,
   /**/ guestPageTable: 24,
   /*  */ guestPteLock: 28,
   guestRunqueue: 34,
   guestP2m: 38,
   guestBalloon: 40,
+  guestLru: 42,
   guestAllocator: 44,
   guestSlab: 48,
   // hypervisor
@@ -21,6 +24,7 @@ export const RANK = {
   /**/ domainLock: 64,
   grantTable: 70,
   /**/ grantActive: 74,
+  /*  */ maptrackGrowth: 76,
   /*  */ maptrackFreelist: 78,
   /*  */ pageLock: 80,
   l3tLock: 82,
@@ -33,9 +37,9 @@ export const RANK = {
 export type Rank = (typeof RANK)[keyof typeof RANK];
 
 /** Ranks of which one actor may hold several (the caller states the order it takes them in). */
-export const EQUAL_OK: ReadonlySet<number> = Object.freeze(
-  new Set<number>([RANK.guestPteLock, RANK.grantActive]),
-);
+export const EQUAL_OK: ReadonlySet<number> = Object.freeze(new Set<number>([RANK.guestPteLock, RANK.grantActive]));
 
-const names = new Map<number, string>(Object.entries(RANK).map(([name, rank]) => [rank, name]));
+const names: ReadonlyMap<number, string> = new Map<number, string>(
+  Object.entries(RANK).map(([name, rank]) => [rank, name]),
+);
 export const rankName = (rank: number): string => names.get(rank) ?? `rank ${String(rank)}`;

@@ -126,13 +126,7 @@ export function* xchg64(a: number, lo: number, hi: number): Steps<number> {
   if (scheduler.point(a, RMW, 2)) yield;
   return ops.xchg64(a, lo, hi);
 }
-export function* cas64(
-  a: number,
-  oldLo: number,
-  oldHi: number,
-  lo: number,
-  hi: number,
-): Steps<number> {
+export function* cas64(a: number, oldLo: number, oldHi: number, lo: number, hi: number): Steps<number> {
   if (scheduler.point(a, RMW, 2)) yield;
   return ops.cas64(a, oldLo, oldHi, lo, hi);
 }

@@ -70,7 +70,7 @@ const ARGUMENTS: Readonly<Record<EventName, readonly [string, string]>> = Object
   faultInjected: ['site', 'status'],
 });
 
-const shapes = new Map<number, EventShape>(
+const shapes: ReadonlyMap<number, EventShape> = new Map<number, EventShape>(
   (Object.keys(EVENT) as EventName[]).map((name) => {
     const [a, b] = ARGUMENTS[name];
     return [EVENT[name], Object.freeze({ name, a, b })];

@@ -9,6 +9,7 @@
  * events so far, address of the clock), then entries of four words: stamp, event, a, b.
  * The actor record holds the ring's address; 0: tracing is off, and costs one load and a branch.
  */
+import { add } from '../ops/atomics.js';
 import { words } from '../ops/memory.js';
 import type { Event } from './events.js';
 
@@ -53,7 +54,7 @@ export function trace(cpu: number, event: Event, a: number, b: number): void {
 function append(ring: number, event: Event, a: number, b: number): void {
   const n = words[ring + COUNT] as number;
   const at = ring + LINE + (n & (words[ring + MASK] as number)) * ENTRY_WORDS;
-  words[at] = Atomics.add(words, words[ring + CLOCK] as number, 1);
+  words[at] = add(words[ring + CLOCK] as number, 1);
   words[at + 1] = event;
   words[at + 2] = a;
   words[at + 3] = b;

@@ -253,7 +253,6 @@ describe('interleave', () => {
   });
 });
 
-// eslint-disable-next-line require-yield -- a body may come to its end without a point
 function* nothing(): Steps<void> {
   return;
 }
