@@ -86,3 +86,71 @@ export const REPLACE_WORDS = 6;
 export const REPLACE_NEW = 2;
 export const REPLACE_HANDLE = 4;
 export const REPLACE_STATUS = 5;
+
+/** struct gnttab_setup_table: u16 dom, u32 nr_frames, s16 status, u64 frame_list. */
+export const SETUP_TABLE_WORDS = 6;
+export const SETUP_NR = 1;
+export const SETUP_STATUS = 2;
+export const SETUP_LIST = 4;
+
+/** struct gnttab_transfer: u64 mfn, u16 domid, u32 ref, s16 status. */
+export const TRANSFER_WORDS = 6;
+export const TRANSFER_DOM = 2;
+export const TRANSFER_REF = 3;
+export const TRANSFER_STATUS = 4;
+
+/** struct gnttab_copy_ptr: u32 ref or u64 gmfn, u16 domid, u16 offset. */
+export const COPY_PTR_WORDS = 4;
+/** domid in the low half, offset in the high half. */
+export const COPY_PTR_WHERE = 2;
+/** struct gnttab_copy: source, dest, u16 len, u16 flags, s16 status. */
+export const COPY_WORDS = 10;
+export const COPY_SOURCE = 0;
+export const COPY_DEST = 4;
+/** len in the low half, flags in the high half. */
+export const COPY_LEN = 8;
+export const COPY_STATUS = 9;
+export const GNTCOPY_source_gref = 1;
+export const GNTCOPY_dest_gref = 2;
+
+/** struct gnttab_query_size: u16 dom, u32 nr_frames, u32 max_nr_frames, s16 status. */
+export const QUERY_SIZE_WORDS = 4;
+export const QUERY_NR = 1;
+export const QUERY_MAX = 2;
+export const QUERY_STATUS = 3;
+
+/** struct gnttab_set_version: u32 version. */
+export const SET_VERSION_WORDS = 1;
+
+/** struct gnttab_get_status_frames: u32 nr_frames, u16 dom | s16 status, u64 frame_list. */
+export const STATUS_FRAMES_WORDS = 4;
+export const STATUS_FRAMES_DOM = 1;
+export const STATUS_FRAMES_LIST = 2;
+
+/** struct gnttab_get_version: u16 dom, u16 pad, u32 version. */
+export const GET_VERSION_WORDS = 2;
+export const GET_VERSION_RESULT = 1;
+
+/** struct gnttab_swap_grant_ref: u32 ref_a, u32 ref_b, s16 status. */
+export const SWAP_WORDS = 3;
+export const SWAP_STATUS = 2;
+
+/** struct gnttab_cache_flush: u64 dev_bus_addr or u32 ref, u16 offset, u16 length, u32 op. */
+export const CACHE_FLUSH_WORDS = 4;
+/** offset in the low half, length in the high half. */
+export const CACHE_RANGE = 2;
+export const CACHE_OP = 3;
+export const GNTTAB_CACHE_CLEAN = 1;
+export const GNTTAB_CACHE_INVAL = 2;
+
+/** Halves of a word that carries two u16 fields. */
+export const lowHalf = (w: number): number => w & 0xffff;
+export const highHalf = (w: number): number => w >>> 16;
+export const withLowHalf = (w: number, v: number): number => (w & ~0xffff) | (v & 0xffff);
+export const withHighHalf = (w: number, v: number): number => (w & 0xffff) | (v << 16);
+
+/** Word of a v2 entry that holds: sub-page offset | length; full and sub-page frame; transitive domain, then ref. */
+export const V2_RANGE = 1;
+export const V2_FRAME = 2;
+export const V2_TRANS_DOM = 1;
+export const V2_TRANS_REF = 2;

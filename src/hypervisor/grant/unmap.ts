@@ -1,0 +1,163 @@
+/**
+ * GNTTABOP_unmap_grant_ref and unmap_and_replace: two passes over a batch, one TLB flush between them.
+ *
+ * Invariant: entry zapped, then flushed, then references dropped, then the granter sees the grant free ([X54], [I12]).
+ * A handle is freed in the first pass, when its last half is undone; the pin it stood for only in the second (XSA-218).
+ * An operation that fails leaves handle, pin, references and entry as they were, so that it can be tried again.
+ * Lock: granter's table for reading, its active entry (which guards the maptrack entry too), inside it the page lock.
+ * Source: [X48], [X54]-[X56]; xen/common/grant_table.c, unmap_common, unmap_common_complete.
+ */
+import type { Mfn } from '../../abi/frames.js';
+import {
+  GNTMAP_device_map,
+  GNTMAP_host_map,
+  GNTMAP_readonly,
+  GNTST_bad_dev_addr,
+  GNTST_bad_handle,
+  GNTST_okay,
+  REPLACE_NEW,
+  UNMAP_DEV,
+  UNMAP_HANDLE,
+} from '../../abi/grant.js';
+import { faultHit } from '../../fault/plan.js';
+import { SITE } from '../../fault/sites.js';
+import { vcpu } from '../../machine/cpu-record.js';
+import type { Cpu } from '../../sync/actor.js';
+import { ld, ldOnce, peek, poke, st, stOnce } from '../../sync/primitives.js';
+import type { Steps } from '../../sync/steps.js';
+import { EVENT } from '../../trace/events.js';
+import { trace } from '../../trace/ring.js';
+import { CRASH_UNMAP_DEAD_GRANTER, currentDomain, domainCrash, findDomain, type DomainRef } from '../domain.js';
+import { putPage, putPageType } from '../page.js';
+import {
+  active,
+  activeAcquire,
+  activeRelease,
+  GNTPIN_devr_inc,
+  GNTPIN_devw_inc,
+  GNTPIN_hstr_inc,
+  GNTPIN_hstw_inc,
+  type Active,
+} from './active.js';
+import { closeEntry, reopenEntry, setClaim, tableOf } from './claim.js';
+import { maptrackEntry, mapping, putMaptrackHandle, type Mapping } from './maptrack.js';
+import { replaceGrantHostMapping } from './pv-map.js';
+import { CLAIM_READONLY, outerClaim, unmapState, type UnmapState } from './scratch.js';
+import { reduceClaim } from './status.js';
+import { grantReadLock, grantReadUnlock, grantTable, nrGrantEntries } from './table.js';
+
+const HALVES = GNTMAP_device_map | GNTMAP_host_map;
+
+/**
+ * First pass of one operation; `op`: the argument structure, copied in. Answers its status and fills `state`.
+ * The two structures differ in the second address: device address, or where to take a replacement from.
+ */
+export function* unmapCommon(cpu: Cpu, op: number, replace: boolean, state: UnmapState): Steps<number> {
+  poke(unmapState.done(state), 0);
+  const lgt = tableOf(currentDomain(cpu));
+  const handle = peek(op + UNMAP_HANDLE) >>> 0;
+  if (handle >= (yield* ldOnce(grantTable.maptrackLimit(lgt)))) return GNTST_bad_handle;
+  const map = yield* maptrackEntry(lgt, handle);
+  // Looked at without a lock; the same again below, with the granter's.
+  if ((yield* ldOnce(mapping.flags(map))) === 0) return GNTST_bad_handle;
+  const domid = yield* ldOnce(mapping.domid(map));
+  const granter = yield* findDomain(domid);
+  if (granter === 0) {
+    yield* domainCrash(cpu, currentDomain(cpu), CRASH_UNMAP_DEAD_GRANTER);
+    return GNTST_okay;
+  }
+  const ref = (yield* ldOnce(mapping.ref(map))) >>> 0;
+  poke(unmapState.granter(state), granter);
+  poke(unmapState.ref(state), ref);
+  const rgt = tableOf(granter);
+  yield* grantReadLock(cpu, rgt);
+  let status: number = GNTST_bad_handle;
+  let freed = false;
+  if (ref < (yield* nrGrantEntries(rgt))) {
+    const act = yield* activeAcquire(cpu, rgt, ref);
+    status = yield* unmapLocked(cpu, op, replace, state, map, act, domid);
+    freed = status === GNTST_okay && (yield* retire(map));
+    yield* activeRelease(cpu, act);
+  }
+  yield* grantReadUnlock(cpu, rgt);
+  if (freed) yield* putMaptrackHandle(cpu, lgt, handle);
+  if (status === GNTST_okay) trace(cpu, EVENT.grantUnmap, ref, handle);
+  return status;
+}
+
+/** Undoes the halves the operation names. Active entry and table lock held. */
+function* unmapLocked(
+  cpu: Cpu,
+  op: number,
+  replace: boolean,
+  state: UnmapState,
+  map: Mapping,
+  act: Active,
+  domid: number,
+): Steps<number> {
+  const flags = yield* ldOnce(mapping.flags(map));
+  const same = (yield* ldOnce(mapping.domid(map))) === domid;
+  const ref = (yield* ldOnce(mapping.ref(map))) >>> 0;
+  if (flags === 0 || !same || ref !== peek(unmapState.ref(state)) >>> 0) return GNTST_bad_handle;
+  const mfn = (yield* ld(active.mfn(act))) as Mfn;
+  poke(unmapState.mfn(state), mfn);
+  const device =
+    !replace && (flags & GNTMAP_device_map) !== 0 && (peek(op + UNMAP_DEV) | peek(op + UNMAP_DEV + 1)) !== 0;
+  const host = (flags & GNTMAP_host_map) !== 0 && (peek(op) | peek(op + 1)) !== 0;
+  if (device && (peek(op + UNMAP_DEV) !== mfn << 12 || peek(op + UNMAP_DEV + 1) !== mfn >>> 20)) {
+    return GNTST_bad_dev_addr;
+  }
+  if (device || host) {
+    const fault = faultHit(cpu, SITE['gnttab.unmap']);
+    if (fault !== 0) return fault;
+  }
+  let left = flags;
+  if (host) {
+    const newLo = replace ? peek(op + REPLACE_NEW) : 0;
+    const newHi = replace ? peek(op + REPLACE_NEW + 1) : 0;
+    const status = yield* replaceGrantHostMapping(cpu, peek(op), peek(op + 1), mfn, newLo, newHi, flags);
+    if (status !== GNTST_okay) return status;
+    left &= ~GNTMAP_host_map;
+  }
+  if (device) left &= ~GNTMAP_device_map;
+  if (left !== flags) {
+    yield* stOnce(mapping.flags(map), left); // others look at the flags before they have the lock
+    poke(unmapState.done(state), (flags & ~left & HALVES) | (flags & GNTMAP_readonly));
+  }
+  return GNTST_okay;
+}
+
+/** Marks the entry dead when nothing of the map is left. Active entry lock held. */
+function* retire(map: Mapping): Steps<boolean> {
+  if (((yield* ldOnce(mapping.flags(map))) & HALVES) !== 0) return false;
+  yield* stOnce(mapping.flags(map), 0); // others look at the flags before they have the lock
+  return true;
+}
+
+/** Second pass: drops what the undone halves held, pages first, then the pins, then the granter's bits. */
+export function* unmapCommonComplete(cpu: Cpu, state: UnmapState): Steps<void> {
+  const done = peek(unmapState.done(state));
+  if (done === 0) return;
+  const granter = peek(unmapState.granter(state)) as DomainRef;
+  const mfn = peek(unmapState.mfn(state)) as Mfn;
+  const readonly = (done & GNTMAP_readonly) !== 0;
+  const c = outerClaim(cpu);
+  setClaim(c, granter, peek(unmapState.ref(state)), 0, readonly ? CLAIM_READONLY : 0);
+  const act = yield* reopenEntry(cpu, c);
+  if ((done & GNTMAP_device_map) !== 0) {
+    yield* dropHalf(cpu, mfn, act, readonly, readonly ? GNTPIN_devr_inc : GNTPIN_devw_inc);
+  }
+  if ((done & GNTMAP_host_map) !== 0) {
+    yield* dropHalf(cpu, mfn, act, readonly, readonly ? GNTPIN_hstr_inc : GNTPIN_hstw_inc);
+  }
+  yield* reduceClaim(c, act);
+  yield* closeEntry(cpu, c, act);
+  poke(vcpu.nGrantUnmaps(cpu), peek(vcpu.nGrantUnmaps(cpu)) + 1);
+}
+
+/** References of one half of a map, then its pin. Active entry lock held. */
+function* dropHalf(cpu: Cpu, mfn: Mfn, act: Active, readonly: boolean, increment: number): Steps<void> {
+  if (!readonly) yield* putPageType(cpu, mfn);
+  yield* putPage(cpu, mfn);
+  yield* st(active.pin(act), (yield* ld(active.pin(act))) - increment);
+}
