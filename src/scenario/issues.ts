@@ -124,10 +124,16 @@ const label = (path: Path): string => {
 };
 
 function show(v: unknown): string {
-  if (typeof v === 'string') return v.length > 40 ? `'${v.slice(0, 40)}…'` : `'${v}'`;
-  if (Array.isArray(v)) return 'a list';
-  if (typeof v === 'object' && v !== null) return 'a mapping';
-  return v === null ? 'nothing' : String(v);
+  switch (typeof v) {
+    case 'string':
+      return v.length > 40 ? `'${v.slice(0, 40)}…'` : `'${v}'`;
+    case 'number':
+    case 'bigint':
+    case 'boolean':
+      return String(v);
+    default:
+      return v === null || v === undefined ? 'nothing' : Array.isArray(v) ? 'a list' : 'a mapping';
+  }
 }
 
 function valueAt(root: unknown, path: Path): unknown {

@@ -85,7 +85,7 @@ function aliasProblems(text: string, doc: Document, positions: Positions): Probl
   const problems: Problem[] = [];
   visit(doc, {
     Node: (_key, node) => {
-      const anchored = !isAlias(node) && 'anchor' in node && node.anchor !== undefined;
+      const anchored = !isAlias(node) && node.anchor !== undefined;
       if (!isAlias(node) && !anchored) return;
       const mark = isAlias(node) ? `*${node.source}` : `&${String(node.anchor)}`;
       const at = Math.max(text.lastIndexOf(mark, node.range?.[0] ?? 0), 0); // an anchor stands before its node's range

@@ -1,0 +1,54 @@
+/**
+ * What a command line changes in a scenario: designs, vCPUs, extent, seed.
+ *
+ * Invariant: the result obeys the rules a file obeys; a flag that breaks one is a LabError.
+ */
+import { LabError } from '../abi/errors.js';
+import { VCPUS_MAX, VCPUS_SMALL } from '../scenario/rules.js';
+import type { Extent, Scenario } from '../scenario/scenario.js';
+import { hintFor } from '../scenario/suggest.js';
+
+export interface Override {
+  /** Design names; `all` is every design of the scenario. */
+  readonly designs?: readonly string[];
+  /** vCPUs of each domain. */
+  readonly vcpus?: number;
+  readonly extent?: Extent;
+  readonly seed?: number;
+}
+
+/** `s` with `o` applied; `known` are the designs that exist. */
+export function override(s: Scenario, o: Override, known: readonly string[]): Scenario {
+  const designs = o.designs === undefined || o.designs.includes('all') ? s.designs : [...new Set(o.designs)];
+  for (const d of designs) {
+    if (!known.includes(d))
+      throw new LabError('UNKNOWN_DESIGN', `there is no design '${d}'`, { hint: hintFor(d, known) });
+    if (s.expect[d] === undefined) {
+      throw new LabError('UNKNOWN_DESIGN', `scenario '${s.name}' leaves out the design '${d}'`, {
+        hint: hintFor(d, s.designs),
+      });
+    }
+  }
+  return {
+    ...s,
+    designs,
+    seed: o.seed ?? s.seed,
+    extent: o.extent ?? s.extent,
+    domains: o.vcpus === undefined ? s.domains : withVcpus(s, o.vcpus),
+  };
+}
+
+function withVcpus(s: Scenario, vcpus: number): Scenario['domains'] {
+  const most = s.memoryMib <= 4 ? VCPUS_SMALL : VCPUS_MAX;
+  const all = vcpus * s.domains.length;
+  if (all > most) {
+    throw new LabError(
+      'TOO_MANY_VCPUS',
+      `${String(s.domains.length)} domains of ${String(vcpus)} vCPUs are ${String(all)}`,
+      {
+        hint: `this machine has at most ${String(most)}`,
+      },
+    );
+  }
+  return s.domains.map((d) => ({ ...d, vcpus }));
+}

@@ -1,0 +1,52 @@
+/**
+ * From what a run showed to its verdict, and whether that was expected. Pure.
+ *
+ * Invariant: a run that met nothing is *not exercised*, never *clean*; a found violation stands whatever else is missing.
+ * Source: DESIGN five sentences (5), decision 7.
+ */
+import type { Violation } from '../../abi/guest.js';
+import type { Expectation, Require } from '../../scenario/scenario.js';
+
+export type Verdict = 'clean' | 'broken' | 'refused' | 'not exercised' | 'interrupted' | 'stalled' | 'error';
+
+export type Counters = Readonly<Record<string, number>>;
+
+export interface Overlap {
+  /** Hypercalls entered while another vCPU was inside the hypervisor. */
+  readonly hypercalls: number;
+  /** Lock acquisitions that found the lock held. */
+  readonly contendedLocks: number;
+}
+
+/** What happened, before it is judged. */
+export interface Outcome {
+  readonly ending: 'finished' | 'interrupted' | 'refused' | 'stalled' | 'error';
+  readonly violations: readonly Violation[];
+  readonly counters: Counters;
+  readonly overlap: Overlap;
+}
+
+/** What a run lacked so that a clean audit says nothing; [] when it lacked nothing. */
+export function lacking(o: Outcome, require: Require): string[] {
+  const out = Object.entries(require)
+    .filter(([name, least]) => (o.counters[name] ?? 0) < least)
+    .map(([name, least]) => `${name}: ${String(o.counters[name] ?? 0)} of at least ${String(least)}`);
+  if (o.overlap.hypercalls === 0 && o.overlap.contendedLocks === 0) out.push('no two vCPUs ever met');
+  return out;
+}
+
+export function verdictOf(o: Outcome, require: Require): Verdict {
+  if (o.ending === 'refused' || o.ending === 'stalled' || o.ending === 'error') return o.ending;
+  if (o.violations.length > 0) return 'broken';
+  if (o.ending === 'interrupted') return 'interrupted';
+  return lacking(o, require).length > 0 ? 'not exercised' : 'clean';
+}
+
+/** Is this verdict what the scenario says of the design? Unlisted broken invariants are unexpected. */
+export function isExpected(verdict: Verdict, violations: readonly Violation[], expect: Expectation): boolean {
+  if (expect.kind !== 'breaks') return verdict === expect.kind;
+  if (verdict !== 'broken') return false;
+  const broken = new Set(violations.map((v) => v.invariant));
+  const allowed = new Set<string>([...expect.breaks, ...expect.may]);
+  return expect.breaks.every((i) => broken.has(i)) && [...broken].every((i) => allowed.has(i));
+}
