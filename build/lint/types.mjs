@@ -51,22 +51,35 @@ export function isCallable(checker, type) {
 }
 
 /**
- * The type of one parameter as it is written at its declaration, type parameters not filled in: an argument that gives
- * a generator would otherwise pass as whatever `T` the call infers from it.
+ * The signature that a call resolves to, as the callee declares it: what the receiver's type says is filled in
+ * (`T` of the array on which `push` is called), what this call alone infers is not.
+ * @param {ts.TypeChecker} checker
+ * @param {ts.CallExpression | ts.NewExpression} call
+ * @returns {ts.Signature | undefined}
+ */
+function declaredSignature(checker, call) {
+  const resolved = checker.getResolvedSignature(call);
+  if (resolved === undefined || call.typeArguments !== undefined) return resolved;
+  const callee = checker.getNonNullableType(checker.getTypeAtLocation(call.expression));
+  const all = ts.isNewExpression(call) ? callee.getConstructSignatures() : callee.getCallSignatures();
+  const declaration = resolved.getDeclaration();
+  return all.find((s) => s.getDeclaration() === declaration) ?? resolved;
+}
+
+/**
+ * The type of one parameter before the call's own inference: an argument that gives a generator would otherwise pass
+ * as whatever `T` the call infers from it.
  * @param {ts.TypeChecker} checker
  * @param {ts.CallExpression | ts.NewExpression} call
  * @param {number} index
  * @returns {ts.Type | undefined}
  */
 export function declaredParameter(checker, call, index) {
-  const signature = checker.getResolvedSignature(call);
-  if (signature === undefined) return undefined;
-  const parameters = signature.parameters;
+  const parameters = declaredSignature(checker, call)?.parameters ?? [];
   const symbol = parameters[Math.min(index, parameters.length - 1)];
   if (symbol === undefined) return undefined;
+  const type = checker.getTypeOfSymbolAtLocation(symbol, call);
   const declaration = symbol.valueDeclaration;
-  if (declaration === undefined || !ts.isParameter(declaration)) return checker.getTypeOfSymbolAtLocation(symbol, call);
-  const type = checker.getTypeAtLocation(declaration);
-  if (declaration.dotDotDotToken === undefined) return type;
-  return checker.getIndexTypeOfType(type, ts.IndexKind.Number);
+  const rest = declaration !== undefined && ts.isParameter(declaration) && declaration.dotDotDotToken !== undefined;
+  return rest ? checker.getIndexTypeOfType(type, ts.IndexKind.Number) : type;
 }

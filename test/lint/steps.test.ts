@@ -84,6 +84,7 @@ const BAD_EVERYWHERE = [
   bad('take(f());', 'argument'),
   bad('keep(f());', 'dropped', 'argument'),
   bad('take(yield* keep(f()));', 'argument'),
+  bad('const l: unknown[] = []; l.push(f());', 'argument'),
   bad('yield;', 'bare'),
   bad('const x: unknown = yield;', 'bare'),
   { code: 'each(function* (x) { yield* f(x); });', ids: ['callback'] },
@@ -118,6 +119,10 @@ const LOOSE_ONLY = [
   'declare function all(...s: Steps<number>[]): void; all(f(), g());',
   'drive(() => f());',
   'const t = { s: f() }; take(t.s.next());',
+  'const list: Steps<number>[] = []; list.push(f(), g()); list.fill(f());',
+  'const m = new Map<string, Steps<number>>(); m.set("a", f()); list?.push(f()); declare const list: Steps<number>[] | undefined;',
+  'const kept = keep<Steps<number>>(f());',
+  'declare class Box<T> { constructor(t: T); put(t: T): void; } new Box<Steps<number>>(f()).put(f());',
 ];
 
 const INTERRUPTIBLE_ONLY = [
@@ -151,20 +156,15 @@ const INTERRUPTIBLE_ONLY = [
   { code: 'class A { s = f(); }', ids: ['stray'] },
 ];
 
-/** What `interruptible` says otherwise of a case that is wrong everywhere. */
-const STRICTER = new Set([
-  'each((x) => f(x));',
-  inside('take(f());'),
-  inside('keep(f());'),
-  inside('take(yield* keep(f()));'),
-]);
+/** Where nothing but `yield*` will do, an argument is as stray as any other place. */
+const stricter = BAD_EVERYWHERE.map(({ code, ids }) =>
+  code === 'each((x) => f(x));'
+    ? { code, ids: ['callback', 'stray'] }
+    : { code, ids: ids.map((id) => (id === 'argument' ? 'stray' : id)) },
+);
 
 checkRule('steps in interruptible rooms', steps, { prelude: PRELUDE }, GOOD_EVERYWHERE, [
-  ...BAD_EVERYWHERE.filter((b) => !STRICTER.has(b.code)),
-  { code: 'each((x) => f(x));', ids: ['callback', 'stray'] },
-  bad('take(f());', 'stray'),
-  bad('keep(f());', 'dropped', 'stray'),
-  bad('take(yield* keep(f()));', 'stray'),
+  ...stricter,
   ...INTERRUPTIBLE_ONLY,
 ]);
 
