@@ -99,8 +99,8 @@ export const vcpu = {
   faulted: at(110),
   /** Trap frames on the kernel's stack now. */
   trapDepth: at(111),
-  /** Two words that stay 0: what a refused access answers. */
-  zero: at(112),
+  /** Two words by which a 64-bit answer that lies in no memory reaches `hi64`. */
+  scratch: at(112),
   /** 1: an inter-processor interrupt waits for the mask to open. */
   ipiPending: at(114),
   /** Guest kernel's per-CPU words (64), laid out by guests. */

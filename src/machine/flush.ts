@@ -18,6 +18,7 @@ import {
   MODE_ACCESS,
   MODE_GUEST,
   MODE_HYPERVISOR,
+  MODE_OFF,
   REQ_FLUSH,
   REQ_WAITS,
   type Cpu,
@@ -55,6 +56,8 @@ export function* flushMaskSince(cpu: Cpu, lo: number, hi: number, stamp: number)
   let needHi = 0;
   for (let i = 1; i < MAX_CPUS; i++) {
     if (!inMask(i, lo, hi)) continue;
+    const mode = yield* ldOnce(actor.mode(cpuAt(i))); // raced on purpose: a CPU that comes up starts with an empty TLB
+    if (mode === MODE_OFF && cpuAt(i) !== cpu) continue;
     const last = yield* ldOnce(vcpu.flushTime(cpuAt(i))); // raced on purpose: a newer time only spares a request
     if (!needFlush(last, stamp, now)) continue;
     needLo |= maskLo(cpuAt(i));

@@ -57,7 +57,10 @@ export interface GuestCpu {
   /** Whether the last refused access was given up by the page fault handler; asking clears it. */
   faulted(): boolean;
 
-  /** Puts argument `i` (0 to 5: rdi rsi rdx r10 r8 r9) of the next hypercall in its register. */
+  /**
+   * Puts argument `i` (0 to 5: rdi rsi rdx r10 r8 r9) of the next hypercall in its register; last before the call, for a
+   * trap in between may use the same registers.
+   */
   arg(i: number, lo: number, hi: number): void;
   /** The same with a guest address, sign extended. */
   argVa(i: number, va: Va): void;
@@ -75,11 +78,11 @@ export interface GuestCpu {
   userMode(): boolean;
 
   /**
-   * Interrupts: masked, requests for `event` and `ipi` stay pending (evtchn_upcall_mask). Handlers run masked; unmasking
-   * delivers what is pending, at the next `poll`.
+   * Interrupts: while masked (evtchn_upcall_mask), `event` and `ipi` stay pending. The handlers run masked. Unmasking
+   * delivers at once what is pending.
    */
   maskEvents(): void;
-  unmaskEvents(): void;
+  unmaskEvents(): Steps<void>;
   eventsMasked(): boolean;
 
   /** A place between two instructions where interrupts arrive: serves requests, runs the handlers. For loop back-edges. */
@@ -102,4 +105,14 @@ export interface GuestHandlers {
   event(g: GuestCpu): Steps<void>;
   /** Inter-processor interrupt; what it asks is in guest memory or records. */
   ipi(g: GuestCpu): Steps<void>;
+}
+
+/** What the runner of a vCPU does with it, beside what the guest does. */
+export interface Vcpu extends GuestCpu {
+  /** Enters guest mode: before the guest's first instruction, and after `park`. Waits while the vCPU is paused. */
+  start(): Steps<void>;
+  /** Leaves guest mode for a while: nobody waits for this vCPU's TLB or answer until `start` (several vCPUs, one thread). */
+  park(): Steps<void>;
+  /** The guest has ended: the vCPU is off. */
+  halt(): Steps<void>;
 }

@@ -1,0 +1,47 @@
+/**
+ * The contract of the kernels: whole-table loops, in two implementations with one signature (`wasm.ts`, `twin.ts`).
+ *
+ * A kernel does entry by entry what the hypervisor's own loop does, in the commonest cases only, and stops with the index
+ * of the first entry that is not one of them; the caller does that entry the long way and goes on behind it.
+ * Source: reference performance.md 5.3; DESIGN "Atomicity is Xen's" (fused in the parallel build only).
+ */
+
+/** In an answer of `validateL1`: the entry's references are held although its frame changed hands; drop them. */
+export const CHANGED_HANDS = 1024;
+
+export interface Kernels {
+  /**
+   * Takes the references of the present entries of the L1 at word `base`, from index `from` on, and stores each entry
+   * adjusted ([X25]). Fast are frames of `owner` with no flag of `badLo`/`badHi`, and for writable entries frames that
+   * are typed writable (validated) already. Answers ENTRIES, or the index it stopped at, perhaps with CHANGED_HANDS.
+   */
+  readonly validateL1: (
+    base: number,
+    from: number,
+    owner: number,
+    frameTable: number,
+    frames: number,
+    badLo: number,
+    badHi: number,
+  ) => number;
+  /**
+   * Drops the references of the present entries `from` .. `to`-1; entries stay as they are. Fast are frames that keep a
+   * reference, no flag of `badHi`, and for writable entries a type count not watched by a page lock. A frame whose last
+   * writable use goes is stamped with the word at `clock`. Answers `to`, or the index it stopped at.
+   */
+  readonly unvalidateL1: (
+    base: number,
+    from: number,
+    to: number,
+    frameTable: number,
+    frames: number,
+    badHi: number,
+    clock: number,
+  ) => number;
+  /** Number of present entries of the table at `base`. */
+  readonly countPresent: (base: number) => number;
+  /** Writes their indices to the words from `out` (room for 513); answers how many. */
+  readonly listPresent: (base: number, out: number) => number;
+  readonly zeroPage: (base: number) => void;
+  readonly copyPage: (to: number, from: number) => void;
+}

@@ -1,0 +1,150 @@
+;; Whole-table loops. Addresses are word indices as everywhere; the frame record's layout is src/machine/frame.ts:
+;; a 64-bit word of reference count (low) and type (high), then owner and generation, then the flush stamp.
+;; A kernel does entry by entry what the hypervisor's slow path does, in its commonest cases only, and stops with the
+;; index of the first entry that is not one of them; each reference and type count move in one compare-exchange.
+(module
+  (import "env" "memory" (memory 1 65536 shared))
+
+  ;; Takes the references of the present entries from index $from on, storing each adjusted ([X25]).
+  ;; Stops at: flags in $badLo/$badHi, a frame beyond memory or not $owner's, a count of 0 or at the top, a writable
+  ;; entry whose frame is not typed writable already. Answers 512, or the index; plus 1024 when that entry's references
+  ;; were taken while the frame changed hands and are to be dropped by the caller.
+  (func (export "validateL1")
+    (param $base i32) (param $from i32) (param $owner i32) (param $table i32) (param $frames i32)
+    (param $badLo i32) (param $badHi i32) (result i32)
+    (local $i i32) (local $p i32) (local $e i64) (local $lo i32) (local $r i32) (local $own i32)
+    (local $x i64) (local $y i64) (local $n i64) (local $bad i64)
+    (local.set $i (local.get $from))
+    (local.set $p (i32.add (i32.shl (local.get $base) (i32.const 2)) (i32.shl (local.get $from) (i32.const 3))))
+    ;; forbidden flags, and the frame bits of the high word
+    (local.set $bad (i64.or (i64.extend_i32_u (local.get $badLo))
+      (i64.shl (i64.extend_i32_u (i32.or (local.get $badHi) (i32.const 0xfffff))) (i64.const 32))))
+    (loop $next
+      (if (i32.ge_u (local.get $i) (i32.const 512)) (then (return (i32.const 512))))
+      (local.set $e (i64.load (local.get $p)))
+      (local.set $lo (i32.wrap_i64 (local.get $e)))
+      (if (i32.and (local.get $lo) (i32.const 1))
+        (then
+          (if (i32.eqz (i64.eqz (i64.and (local.get $e) (local.get $bad)))) (then (return (local.get $i))))
+          (if (i32.ge_u (i32.shr_u (local.get $lo) (i32.const 12)) (local.get $frames)) (then (return (local.get $i))))
+          (local.set $r (i32.add (i32.shl (local.get $table) (i32.const 2))
+            (i32.shl (i32.shr_u (local.get $lo) (i32.const 12)) (i32.const 4))))
+          (local.set $own (i32.load offset=8 (local.get $r)))
+          (if (i32.ne (i32.and (local.get $own) (i32.const 0xffff)) (local.get $owner)) (then (return (local.get $i))))
+          (local.set $x (i64.load (local.get $r)))
+          (loop $again
+            (if (i32.le_u
+                  (i32.and (i32.add (i32.wrap_i64 (local.get $x)) (i32.const 2)) (i32.const 0x03ffffff))
+                  (i32.const 2))
+              (then (return (local.get $i))))
+            (local.set $n (i64.add (local.get $x) (i64.const 1)))
+            (if (i32.and (local.get $lo) (i32.const 2))
+              (then
+                ;; type writable (7), validated
+                (if (i64.ne (i64.and (local.get $x) (i64.const 0x5c00000000000000)) (i64.const 0x5c00000000000000))
+                  (then (return (local.get $i))))
+                (if (i64.eq (i64.and (local.get $x) (i64.const 0x03ffffff00000000)) (i64.const 0x03ffffff00000000))
+                  (then (return (local.get $i))))
+                (local.set $n (i64.add (local.get $n) (i64.const 0x100000000)))))
+            (local.set $y (i64.atomic.rmw.cmpxchg (local.get $r) (local.get $x) (local.get $n)))
+            (if (i64.ne (local.get $y) (local.get $x))
+              (then (local.set $x (local.get $y)) (br $again))))
+          (if (i32.ne (i32.load offset=8 (local.get $r)) (local.get $own))
+            (then (return (i32.or (local.get $i) (i32.const 1024)))))
+          ;; US clear: US and bit 52. Bit 52 set: as it is. Else: G.
+          (if (i32.eqz (i32.and (local.get $lo) (i32.const 4)))
+            (then (i64.store (local.get $p) (i64.or (local.get $e) (i64.const 0x0010000000000004))))
+            (else (if (i64.eqz (i64.and (local.get $e) (i64.const 0x0010000000000000)))
+              (then (i64.store (local.get $p) (i64.or (local.get $e) (i64.const 0x100)))))))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (local.set $p (i32.add (local.get $p) (i32.const 8)))
+      (br $next))
+    (unreachable))
+
+  ;; Drops the references of the present entries $from .. $to-1. Stops at: flags in $badHi, a frame's last reference, a
+  ;; type that is not validated and writable, or the page lock's last but one. $clock is the flush clock's address.
+  ;; Answers $to or the index.
+  (func (export "unvalidateL1")
+    (param $base i32) (param $from i32) (param $to i32) (param $table i32) (param $frames i32) (param $badHi i32)
+    (param $clock i32) (result i32)
+    (local $i i32) (local $p i32) (local $e i64) (local $lo i32) (local $r i32) (local $count i32)
+    (local $x i64) (local $y i64) (local $n i64)
+    (local.set $i (local.get $from))
+    (local.set $p (i32.add (i32.shl (local.get $base) (i32.const 2)) (i32.shl (local.get $from) (i32.const 3))))
+    (local.set $clock (i32.shl (local.get $clock) (i32.const 2)))
+    (loop $next
+      (if (i32.ge_u (local.get $i) (local.get $to)) (then (return (local.get $to))))
+      (local.set $e (i64.load (local.get $p)))
+      (local.set $lo (i32.wrap_i64 (local.get $e)))
+      (if (i32.and (local.get $lo) (i32.const 1))
+        (then
+          (if (i32.and (i32.wrap_i64 (i64.shr_u (local.get $e) (i64.const 32)))
+                (i32.or (local.get $badHi) (i32.const 0xfffff)))
+            (then (return (local.get $i))))
+          (if (i32.ge_u (i32.shr_u (local.get $lo) (i32.const 12)) (local.get $frames)) (then (return (local.get $i))))
+          (local.set $r (i32.add (i32.shl (local.get $table) (i32.const 2))
+            (i32.shl (i32.shr_u (local.get $lo) (i32.const 12)) (i32.const 4))))
+          (local.set $x (i64.load (local.get $r)))
+          (loop $again
+            (if (i32.le_u (i32.and (i32.wrap_i64 (local.get $x)) (i32.const 0x03ffffff)) (i32.const 1))
+              (then (return (local.get $i))))
+            (local.set $n (i64.sub (local.get $x) (i64.const 1)))
+            (if (i32.and (local.get $lo) (i32.const 2))
+              (then
+                (if (i64.ne (i64.and (local.get $x) (i64.const 0x5c00000000000000)) (i64.const 0x5c00000000000000))
+                  (then (return (local.get $i))))
+                (local.set $count (i32.and (i32.wrap_i64 (i64.shr_u (local.get $x) (i64.const 32))) (i32.const 0x03ffffff)))
+                (if (i32.eqz (local.get $count)) (then (return (local.get $i))))
+                (if (i32.eq (local.get $count) (i32.const 2))
+                  (then (if (i64.ne (i64.and (local.get $x) (i64.const 0x40000000)) (i64.const 0))
+                    (then (return (local.get $i))))))
+                ;; the last use as writable: stamp before letting go
+                (if (i32.eq (local.get $count) (i32.const 1))
+                  (then (i32.store offset=12 (local.get $r) (i32.atomic.load (local.get $clock)))))
+                (local.set $n (i64.sub (local.get $n) (i64.const 0x100000000)))))
+            (local.set $y (i64.atomic.rmw.cmpxchg (local.get $r) (local.get $x) (local.get $n)))
+            (if (i64.ne (local.get $y) (local.get $x))
+              (then (local.set $x (local.get $y)) (br $again))))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (local.set $p (i32.add (local.get $p) (i32.const 8)))
+      (br $next))
+    (unreachable))
+
+  ;; Number of present entries of the table at $base.
+  (func (export "countPresent") (param $base i32) (result i32)
+    (local $p i32) (local $end i32) (local $a v128) (local $b v128) (local $one v128)
+    (local.set $p (i32.shl (local.get $base) (i32.const 2)))
+    (local.set $end (i32.add (local.get $p) (i32.const 4096)))
+    (local.set $one (v128.const i64x2 1 1))
+    (loop $next
+      (local.set $a (i64x2.add (local.get $a) (v128.and (v128.load (local.get $p)) (local.get $one))))
+      (local.set $b (i64x2.add (local.get $b) (v128.and (v128.load offset=16 (local.get $p)) (local.get $one))))
+      (local.set $a (i64x2.add (local.get $a) (v128.and (v128.load offset=32 (local.get $p)) (local.get $one))))
+      (local.set $b (i64x2.add (local.get $b) (v128.and (v128.load offset=48 (local.get $p)) (local.get $one))))
+      (local.set $a (i64x2.add (local.get $a) (v128.and (v128.load offset=64 (local.get $p)) (local.get $one))))
+      (local.set $b (i64x2.add (local.get $b) (v128.and (v128.load offset=80 (local.get $p)) (local.get $one))))
+      (local.set $a (i64x2.add (local.get $a) (v128.and (v128.load offset=96 (local.get $p)) (local.get $one))))
+      (local.set $b (i64x2.add (local.get $b) (v128.and (v128.load offset=112 (local.get $p)) (local.get $one))))
+      (local.set $p (i32.add (local.get $p) (i32.const 128)))
+      (br_if $next (i32.lt_u (local.get $p) (local.get $end))))
+    (local.set $a (i64x2.add (local.get $a) (local.get $b)))
+    (i32.wrap_i64 (i64.add (i64x2.extract_lane 0 (local.get $a)) (i64x2.extract_lane 1 (local.get $a)))))
+
+  ;; Writes the indices of the present entries to the words from $out on; answers how many (at most 512).
+  (func (export "listPresent") (param $base i32) (param $out i32) (result i32)
+    (local $p i32) (local $o i32) (local $i i32)
+    (local.set $p (i32.shl (local.get $base) (i32.const 2)))
+    (local.set $o (i32.shl (local.get $out) (i32.const 2)))
+    (loop $next
+      ;; stored always, kept only when present: no branch to mispredict
+      (i32.store (local.get $o) (local.get $i))
+      (local.set $o (i32.add (local.get $o) (i32.shl (i32.and (i32.load (local.get $p)) (i32.const 1)) (i32.const 2))))
+      (local.set $p (i32.add (local.get $p) (i32.const 8)))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $next (i32.lt_u (local.get $i) (i32.const 512))))
+    (i32.sub (i32.shr_u (local.get $o) (i32.const 2)) (local.get $out)))
+
+  (func (export "zeroPage") (param $base i32)
+    (memory.fill (i32.shl (local.get $base) (i32.const 2)) (i32.const 0) (i32.const 4096)))
+  (func (export "copyPage") (param $to i32) (param $from i32)
+    (memory.copy (i32.shl (local.get $to) (i32.const 2)) (i32.shl (local.get $from) (i32.const 2)) (i32.const 4096))))

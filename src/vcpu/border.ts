@@ -1,0 +1,106 @@
+/**
+ * The border between guest and hypervisor on one vCPU: modes, pause, death.
+ *
+ * Invariant: in MODE_GUEST a vCPU that is dead or paused makes no further guest access; in MODE_HYPERVISOR it is neither
+ * paused nor killed before it comes back to this border (DESIGN decision 9).
+ * Lock: none held when a vCPU waits or stops here, but guests' own.
+ * Source: xen/arch/x86/x86_64/entry.S (test_all_events), common/sched/core.c (vcpu_runnable); [X64].
+ *
+ * A pause counts up vcpu.pauseCount and then sets REQ_PAUSE; the vCPU clears the bit and waits for the count.
+ */
+import { vcpu } from '../machine/cpu-record.js';
+import { enterMode, serveFlush } from '../machine/flush.js';
+import { tlbInit } from '../machine/tlb.js';
+import { vcpuDead } from '../hypervisor/domain.js';
+import {
+  actor,
+  MODE_BLOCKED,
+  MODE_GUEST,
+  MODE_HYPERVISOR,
+  MODE_OFF,
+  REQ_FLUSH,
+  REQ_KILL,
+  REQ_PAUSE,
+  REQ_WAITS,
+  type Cpu,
+} from '../sync/actor.js';
+import { and, ldOnce, or, peek, stOnce, waitRequest, wake } from '../sync/primitives.js';
+import type { Steps } from '../sync/steps.js';
+import { VcpuStopped } from './stopped.js';
+
+/** Requests that a vCPU honours before its next guest access; the others wait for a poll. */
+export const URGENT = REQ_FLUSH | REQ_PAUSE | REQ_KILL;
+
+/** Out of guest mode: a pending flush is done, a pending pause or death comes first. */
+export function* enterHypervisor(cpu: Cpu): Steps<void> {
+  yield* enterMode(cpu, MODE_HYPERVISOR);
+  if ((peek(actor.request(cpu)) & (REQ_PAUSE | REQ_KILL)) !== 0) yield* halted(cpu);
+}
+
+/** The vCPU begins (or comes back from `parkVcpu`): waits while it is paused, then enters guest mode. */
+export function* startVcpu(cpu: Cpu): Steps<void> {
+  yield* and(actor.request(cpu), ~REQ_WAITS);
+  yield* halted(cpu);
+  yield* enterGuest(cpu);
+}
+
+/** Back to guest mode, after every pause and only if the vCPU still lives. */
+export function* enterGuest(cpu: Cpu): Steps<void> {
+  for (;;) {
+    if ((peek(actor.request(cpu)) & (REQ_PAUSE | REQ_KILL)) !== 0) yield* halted(cpu);
+    yield* enterMode(cpu, MODE_GUEST);
+    if ((peek(actor.request(cpu)) & (REQ_PAUSE | REQ_KILL)) === 0) return;
+    yield* enterMode(cpu, MODE_HYPERVISOR);
+  }
+}
+
+/** Between two guest accesses: does what cannot wait. */
+export function* serveUrgent(cpu: Cpu): Steps<void> {
+  const request = peek(actor.request(cpu)) & URGENT;
+  if (request === 0) return;
+  if (request === REQ_FLUSH) return yield* serveFlush(cpu);
+  yield* enterMode(cpu, MODE_HYPERVISOR);
+  yield* enterGuest(cpu);
+}
+
+/** A pause or a death was asked for: waits while paused, leaves for good when dead. */
+function* halted(cpu: Cpu): Steps<void> {
+  yield* and(actor.request(cpu), ~REQ_PAUSE);
+  for (;;) {
+    const request = yield* ldOnce(actor.request(cpu)); // raced on purpose: anyone may ask for something
+    if (vcpuDead(cpu)) return yield* stopVcpu(cpu);
+    const pauses = yield* ldOnce(vcpu.pauseCount(cpu)); // raced on purpose: the control plane counts
+    if (pauses === 0) break;
+    yield* block(cpu, vcpu.pauseCount(cpu), pauses, request);
+  }
+  yield* stOnce(actor.mode(cpu), MODE_HYPERVISOR); // read by flushers and pausers
+}
+
+/** Sleeps outside guest and hypervisor, where nobody waits for this vCPU. */
+function* block(cpu: Cpu, a: number, seen: number, request: number): Steps<void> {
+  yield* stOnce(actor.mode(cpu), MODE_BLOCKED); // read by flushers and pausers
+  wake(actor.mode(cpu));
+  yield* waitRequest(cpu, a, seen, request);
+}
+
+/** Leaves guest mode without leaving the guest: nobody waits for this vCPU until `enterGuest`. */
+export function* parkVcpu(cpu: Cpu): Steps<void> {
+  yield* enterMode(cpu, MODE_BLOCKED);
+  wake(actor.mode(cpu));
+}
+
+/** This vCPU runs no more: its TLB dies with it. Answers by throwing. */
+export function* stopVcpu(cpu: Cpu): Steps<never> {
+  yield* haltVcpu(cpu);
+  throw new VcpuStopped();
+}
+
+/** Off: nobody waits for it any more. */
+export function* haltVcpu(cpu: Cpu): Steps<void> {
+  tlbInit(cpu);
+  yield* stOnce(actor.mode(cpu), MODE_OFF); // read by flushers and pausers
+  yield* or(actor.request(cpu), REQ_WAITS);
+  yield* and(actor.request(cpu), ~REQ_FLUSH);
+  wake(actor.mode(cpu));
+  wake(actor.request(cpu));
+}
