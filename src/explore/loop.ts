@@ -6,7 +6,6 @@
  * Lock: none; it is the scheduler of `sync/primitives` and exists in the controlled build only.
  * Source: DESIGN decision 3. A body that is not finished is dropped, never return()ed (decision 9).
  */
-import { HypervisorBug } from '../abi/errors.js';
 import { words } from '../ops/memory.js';
 import { actor, cpuAt, MAX_CPUS } from '../sync/actor.js';
 import { withScheduler } from '../sync/primitives.js';
@@ -105,7 +104,7 @@ class Loop implements Scheduler, View {
     if (this.readyCount === 0) return NOBODY;
     this.steps++;
     const next = this.#strategy.pick(this, this.running);
-    if (this.state[next] !== READY) throw new HypervisorBug(`strategy picked actor ${String(next)}, not ready`);
+    if (this.state[next] !== READY) throw new RangeError(`strategy picked actor ${String(next)}, not ready`);
     return next;
   }
 

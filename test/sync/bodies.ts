@@ -3,7 +3,7 @@
  *
  * Arguments are numbers, so that a thread can be given them; the actor comes as its index.
  */
-import { cpuAt } from '../../src/sync/actor.js';
+import { actor, cpuAt } from '../../src/sync/actor.js';
 import { RANK } from '../../src/sync/lock-order.js';
 import {
   add,
@@ -14,6 +14,8 @@ import {
   ld64,
   ldOnce,
   lock,
+  lockWait,
+  peek,
   st,
   st64,
   stOnce,
@@ -70,6 +72,25 @@ export function* countIfFree(
     yield* unlock(cpu, a);
   }
   return got;
+}
+
+/** As `count`, as a guest takes its locks: tries, and waits for the lock or for a request of its own. */
+export function* countByTrying(
+  index: number,
+  a: number,
+  counter: number,
+  times: number,
+  gate: number,
+  n: number,
+): Steps<number> {
+  const cpu = cpuAt(index);
+  yield* meet(index, gate, n);
+  for (let i = 0; i < times; i++) {
+    while (!(yield* tryLock(cpu, a, RANK.guestMmapLock))) yield* lockWait(cpu, a, peek(actor.request(cpu)));
+    yield* st(counter, (yield* ld(counter)) + 1);
+    yield* unlock(cpu, a);
+  }
+  return times;
 }
 
 /** A lock that is none: it reads the word and writes it, as two steps. */

@@ -42,6 +42,13 @@ describe('threads', () => {
     expect(contended(n)).toBeGreaterThan(0);
   });
 
+  it('a mutex taken as guests do, by trying and waiting, excludes and loses no wake-up', async () => {
+    const all = indices(4).map((i) => [i, LOCK, DATA, 50_000, GATE, 4]);
+    await runThreads(bodies, 'countByTrying', all);
+    expect(words[DATA]).toBe(200_000);
+    for (const i of indices(4)) expect(words[actor.request(cpuAt(i))]).toBe(0);
+  });
+
   it('a mutex tried without waiting excludes as well', async () => {
     const got = await runThreads(
       bodies,
