@@ -14,6 +14,8 @@ import type { Steps } from '../../sync/steps.js';
 import type { GuestHandlers, Vcpu } from '../../vcpu/guest-cpu.js';
 import { fromInteger, hex64, type Word64 } from './value.js';
 
+/** VA 0 of the tapes: slot 320 of the L4. */
+export const SCRATCH_VA = makeVa(320);
 /** Pages of the kernel's image, in the order of its one L1; those without a frame are windows. */
 export const KERNEL_PAGES = ['text', 'stack', 'args0', 'args1', 'template', 'list'] as const;
 const WINDOW = 8;

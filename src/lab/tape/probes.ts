@@ -21,7 +21,8 @@ export function* probe(m: TapeMachine, state: MutableProbeState): Steps<void> {
   for (const name of m.domains()) yield* readGrants(m, name, state);
 }
 
-function* readDomain(m: TapeMachine, name: string): Steps<DomState | null> {
+/** What getdomaininfo says; null: there is no such domain. */
+export function* readDomain(m: TapeMachine, name: string): Steps<DomState | null> {
   const d0 = m.d0;
   yield* putDomctl(d0, domctl.XEN_DOMCTL_getdomaininfo, domidOf(name));
   if ((yield* d0.call(HYPERVISOR_domctl, d0.pointer(0))) !== 0) return null;

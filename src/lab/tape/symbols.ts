@@ -13,7 +13,7 @@ import { add64, fromInteger, hex64, parseHex, type TapeValue, type Word64 } from
 export const UNUSED_DOMID = 1000;
 /** MFN of `bad`, and of a name that has no frame: beyond any machine. */
 const BAD: Word64 = parseHex('0xfffff0000');
-/** VA 0 of the tapes: slot 320 of the L4. */
+/** VA 0 of the tapes. */
 export const SCRATCH_BASE: Word64 = parseHex('0xffffa00000000000');
 
 const RESERVED: Readonly<Record<string, number>> = {
