@@ -5,9 +5,11 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { addConform } from './conform.js';
 import { addDescriptions } from './describe.js';
 import { EXIT_INPUT, EXIT_OK, explain } from './exit.js';
 import { addRun } from './run.js';
+import { addSoak } from './soak.js';
 import type { Terminal } from './terminal.js';
 
 const EXAMPLES = `
@@ -15,6 +17,7 @@ Examples:
   $ xenolith run guests/scenarios/teardown.yaml
   $ xenolith validate guests/scenarios/*.yaml
   $ xenolith designs
+  $ xenolith conform test/data/tapes/*.jsonl.gz
 `;
 
 /** Runs the command that `args` (without node and script) name; answers the exit code. */
@@ -41,6 +44,8 @@ export async function main(args: readonly string[], t: Terminal): Promise<number
   });
   program.exitOverride();
   addRun(program, t, done);
+  addSoak(program, t, done);
+  addConform(program, t, done);
   addDescriptions(program, t, done);
   for (const c of program.commands) c.copyInheritedSettings(program);
   try {

@@ -1,5 +1,5 @@
 /** `xenolith run`: one scenario under its designs, a verdict each. */
-import { InvalidArgumentError, Option, type Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { LabError } from '../abi/errors.js';
 import { loadCatalog } from '../lab/catalog.js';
 import { override, type Override } from '../lab/override.js';
@@ -13,6 +13,7 @@ import { LOG_LEVELS, openLog, type LogLevel } from './log.js';
 import { heading, humanReport, jsonReport } from './print.js';
 import { Progress } from './progress.js';
 import type { Terminal } from './terminal.js';
+import { whole } from './whole.js';
 
 interface RunFlags {
   readonly design?: readonly string[];
@@ -120,13 +121,3 @@ function asOverride(flags: RunFlags): Override {
 }
 
 const collect = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
-
-/** A parser of whole numbers from `min` to `max`, in decimal. */
-function whole(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const n = /^[0-9]{1,10}$/.test(text) ? Number(text) : NaN;
-    if (!(n >= min && n <= max))
-      throw new InvalidArgumentError(`a whole number from ${String(min)} to ${String(max)} is needed.`);
-    return n;
-  };
-}
