@@ -4,11 +4,22 @@
  * A test that means something in one build only is named `*.controlled.test.ts` or `*.parallel.test.ts`; tests of the
  * tree itself (build, lint, floor plan) are the project `tools`. Workers of either project load from `dist/parallel`.
  */
+import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
-import { parallelBuild } from './build/vitest-plugin.mjs';
+import { builtSources, parallelBuild } from './build/vitest-plugin.mjs';
 
 const TESTS = ['test/**/*.test.ts'];
 const TOOLS = ['test/build/**/*.test.ts', 'test/lint/**/*.test.ts', 'test/floor-plan.test.ts'];
+
+/** A coverage run (`build/coverage.mjs`) tests the files of `dist`, where Node counts. */
+const covered = process.env['NODE_V8_COVERAGE'] !== undefined;
+const plugins = (variant: 'controlled' | 'parallel'): Plugin[] => [
+  ...(variant === 'parallel' ? [parallelBuild()] : []),
+  ...(covered ? [builtSources(variant)] : []),
+];
+const counting = covered
+  ? { setupFiles: ['build/vitest-coverage.mjs'], server: { deps: { external: [/\/dist\/(controlled|parallel)\//] } } }
+  : {};
 
 export default defineConfig({
   test: {
@@ -17,15 +28,18 @@ export default defineConfig({
     globalSetup: ['build/vitest-setup.mjs'],
     projects: [
       {
+        plugins: plugins('controlled'),
         test: {
+          ...counting,
           name: 'controlled',
           include: TESTS,
           exclude: [...TOOLS, 'test/**/*.parallel.test.ts', 'test/**/fixtures/**'],
         },
       },
       {
-        plugins: [parallelBuild()],
+        plugins: plugins('parallel'),
         test: {
+          ...counting,
           name: 'parallel',
           include: TESTS,
           exclude: [...TOOLS, 'test/**/*.controlled.test.ts', 'test/**/fixtures/**'],
