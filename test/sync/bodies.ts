@@ -118,14 +118,24 @@ export function* writer(index: number, a: number, pair: number, times: number, g
   return 0;
 }
 
-/** Reads the pair `times` times under the read lock; answers how often its words differed. */
-export function* reader(index: number, a: number, pair: number, times: number, gate: number, n: number): Steps<number> {
+/** Reads the pair `times` times under the read lock, `dwell` loads apart; answers how often its words differed. */
+export function* reader(
+  index: number,
+  a: number,
+  pair: number,
+  times: number,
+  gate: number,
+  n: number,
+  dwell = 0,
+): Steps<number> {
   const cpu = cpuAt(index);
   let torn = 0;
   yield* meet(index, gate, n);
   for (let i = 0; i < times; i++) {
     yield* readLock(cpu, a, RANK.grantTable);
-    if ((yield* ld(pair)) !== (yield* ld(pair + 1))) torn++;
+    const first = yield* ld(pair);
+    for (let d = 0; d < dwell; d++) yield* ld(pair);
+    if ((yield* ld(pair + 1)) !== first) torn++;
     yield* readUnlock(cpu, a);
   }
   return torn;

@@ -79,7 +79,7 @@ describe('threads', () => {
     const times = 4000;
     const threads = [
       ...[1, 2].map((i) => startThread(bodies, 'writer', [i, LOCK, 4096, times, FAR_GATE, 4])),
-      ...[3, 4].map((i) => startThread(bodies, 'reader', [i, LOCK, 4096, times, FAR_GATE, 4])),
+      ...[3, 4].map((i) => startThread(bodies, 'reader', [i, LOCK, 4096, times, FAR_GATE, 4, 500])),
     ];
     expect(await Promise.all(threads.map((t) => t.result))).toEqual([0, 0, 0, 0]);
     await Promise.all(threads.map((t) => t.terminate()));
