@@ -16,7 +16,9 @@ export function explain(e: unknown): { text: string; code: number } {
   if (e instanceof ScenarioError) return { text: e.problems.map(formatProblem).join('\n'), code: EXIT_INPUT };
   if (e instanceof LabError) {
     const hint = e.hint === undefined ? '' : `\n  hint: ${e.hint}`;
-    return { text: `error: ${e.message}${hint}`, code: EXIT_INPUT };
+    const p = e.position;
+    const where = p === undefined ? 'error' : `${p.file}:${String(p.line)}:${String(p.column)}`;
+    return { text: `${where}: ${e.message}${hint}`, code: EXIT_INPUT };
   }
   return { text: `internal error: ${e instanceof Error ? (e.stack ?? e.message) : String(e)}`, code: EXIT_INTERNAL };
 }
