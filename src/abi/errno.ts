@@ -14,6 +14,7 @@ export const EINVAL = 22;
 export const ENOSPC = 28;
 export const ERANGE = 34;
 export const ENOSYS = 38;
+export const EOVERFLOW = 75;
 export const EILSEQ = 84;
 /** Internal to Xen: state saved, call again. */
 export const ERESTART = 85;

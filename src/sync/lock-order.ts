@@ -28,7 +28,8 @@ export const RANK = {
   /*  */ maptrackFreelist: 78,
   /*  */ pageLock: 80,
   l3tLock: 82,
-  eventChannel: 84,
+  domainEvents: 83,
+  /**/ eventChannel: 84,
   pageAlloc: 88,
   heap: 90,
   arena: 94,
@@ -37,7 +38,9 @@ export const RANK = {
 export type Rank = (typeof RANK)[keyof typeof RANK];
 
 /** Ranks of which one actor may hold several (the caller states the order it takes them in). */
-export const EQUAL_OK: ReadonlySet<number> = Object.freeze(new Set<number>([RANK.guestPteLock, RANK.grantActive]));
+export const EQUAL_OK: ReadonlySet<number> = Object.freeze(
+  new Set<number>([RANK.guestPteLock, RANK.grantActive, RANK.domainEvents, RANK.eventChannel]),
+);
 
 const names: ReadonlyMap<number, string> = new Map<number, string>(
   Object.entries(RANK).map(([name, rank]) => [rank, name]),
