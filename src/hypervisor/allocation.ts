@@ -151,14 +151,20 @@ export function* allocXenFrame(cpu: Cpu): Steps<Mfn> {
   return mfn;
 }
 
-/** Lets the domain map Xen's frame, read-only unless `writable`; the domain then holds its allocation reference. */
+/**
+ * Lets the domain map Xen's frame, read-only unless `writable`; the domain then holds its allocation reference. A dying
+ * domain gets none: nobody would drop it any more.
+ */
 export function* shareXenFrame(cpu: Cpu, mfn: Mfn, d: DomainRef, writable: boolean): Steps<void> {
   yield* lock(cpu, domain.pageAllocLock(d), RANK.pageAlloc);
   yield* stOnce(typeInfo(mfn), (writable ? PGT_writable_page : PGT_none) | PGT_validated | 1);
   yield* st(ownerWord(mfn), withOwner(yield* ld(ownerWord(mfn)), domidOf(d)));
-  if ((yield* adjustTotal(domain.xenheapPages(d), 1)) === 1) yield* getKnownaliveDomain(d);
-  yield* widenBounds(d, mfn);
-  yield* stOnce(countInfo(mfn), PGC_xen_heap | PGC_allocated | 1); // raced on purpose: published last
+  // Raced on purpose: dying is set, then the lock taken.
+  if ((yield* ldOnce(domain.dying(d))) === 0) {
+    if ((yield* adjustTotal(domain.xenheapPages(d), 1)) === 1) yield* getKnownaliveDomain(d);
+    yield* widenBounds(d, mfn);
+    yield* stOnce(countInfo(mfn), PGC_xen_heap | PGC_allocated | 1); // raced on purpose: published last
+  }
   yield* unlock(cpu, domain.pageAllocLock(d));
 }
 
