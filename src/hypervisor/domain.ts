@@ -1,8 +1,8 @@
 /**
  * Domain records: identity, life, accounting; looked up by id, alive as long as something refers to them.
  *
- * Invariant: `key` is domid + 1 while the domain can be found (zombies too), 0 otherwise; a record is not handed out
- * again before every actor has left the hypervisor once (`synchronizeDomains`, Xen's RCU grace period).
+ * Invariant: `key` is domid + 1 while the domain can be found (zombies too), 0 otherwise; a record is not given back before
+ * every actor has been seen outside the hypervisor once since (reap.ts; Xen's RCU grace period).
  * tot_pages > 0 or xenheap_pages > 0 each hold one count of `refcnt`; so does not having been destroyed.
  * Lock: line 0 is written at creation only (cr: vm_assist by its owner); line 1 under domctlLock, except what is
  * or-ed or counted atomically; line 2 under pageAllocLock; line 3 atomics.
@@ -12,10 +12,10 @@ import { DOMID_FIRST_RESERVED, DOMID_IO, DOMID_SELF, DOMID_XEN, type Domid } fro
 import { HypervisorBug } from '../abi/errors.js';
 import { vcpu } from '../machine/cpu-record.js';
 import type { Ref } from '../shm/record.js';
-import { actor, cpuAt, MAX_CPUS, MODE_BLOCKED, MODE_OFF, REQ_KILL, REQ_PAUSE, type Cpu } from '../sync/actor.js';
+import { actor, cpuAt, MODE_BLOCKED, MODE_OFF, REQ_KILL, REQ_PAUSE, type Cpu } from '../sync/actor.js';
 import { add, ldOnce, or, peek, poke, stOnce, waitChange, wake } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
-import { DOMAIN_WORDS, DOMAINS, MAX_DOMAINS } from './globals.js';
+import { DOMAIN_WORDS, DOMAINS, globals, MAX_DOMAINS } from './globals.js';
 
 export type DomainRef = Ref<'domain'>;
 
@@ -59,14 +59,22 @@ export const domain = {
   relCursor: at(22),
   /** Pauses by the control plane. */
   controllerPause: at(23),
+  /** domain_lock: held by a destroyer (rank domainLock). */
+  lock: at(24),
   pageAllocLock: at(32),
   totPages: at(33),
   xenheapPages: at(34),
   refcnt: at(48),
+  /** 1: gone, to be reaped; a bit per actor that has not been seen outside the hypervisor since (under domctlLock). */
+  reap: at(49),
+  reapMask: at(50),
   /** Words 64..127: locks and words of the grant-table and event-channel rooms. */
   grantWords: at(64),
   evtchnWords: at(96),
 } as const;
+
+/** Words of reapMask: 65 actors. */
+export const REAP_WORDS = 3;
 
 export const DOMDYING_alive = 0;
 export const DOMDYING_dying = 1;
@@ -165,22 +173,10 @@ export function* putDomain(d: DomainRef): Steps<void> {
   const was = yield* add(domain.refcnt(d), -1);
   if (was <= 0) throw new HypervisorBug('domain reference count below zero');
   if (was !== 1) return;
-  const base = peek(domain.vcpuBase(d));
-  const count = peek(domain.vcpuCount(d));
-  for (let i = 0; i < count; i++) yield* stOnce(vcpu.up(cpuAt(base + i)), 0);
+  for (let i = 0; i < REAP_WORDS; i++) poke(domain.reapMask(d) + i, -1);
   yield* stOnce(domain.key(d), 0); // raced on purpose: lookups see it or not
-}
-
-/** Waits until every other actor has been outside the hypervisor (or entered it anew) since the call. */
-export function* synchronizeDomains(cpu: Cpu): Steps<void> {
-  for (let i = 0; i < MAX_CPUS; i++) {
-    const other = cpuAt(i);
-    if (other === cpu) continue;
-    const seen = yield* ldOnce(vcpu.quiescent(other));
-    while ((yield* ldOnce(actor.doing(other))) !== 0 && (yield* ldOnce(vcpu.quiescent(other))) === seen) {
-      yield* waitChange(cpu, vcpu.quiescent(other), seen);
-    }
-  }
+  yield* stOnce(domain.reap(d), 1); // raced on purpose: whoever sees it may reap
+  yield* add(globals.reapable, 1);
 }
 
 /** vCPU `i` of the domain. */

@@ -18,8 +18,8 @@ export const globals = {
   heapLock: line(1),
   freeHead: line(1) + 1,
   freeFrames: line(1) + 2,
-  /** Actors inside the hypervisor now (or-ed nowhere; add only): counts overlaps. */
-  inside: line(2),
+  /** Domains that are gone but whose records wait for every CPU to have left the hypervisor once. */
+  reapable: line(2),
   /** Setup: 1 for a debug hypervisor ([X24], [X61]). */
   debug: line(3),
   /** Setup: preemption checks a hypercall may ask before one answers yes; 0 = never by count. */
@@ -32,8 +32,8 @@ export const globals = {
   arenaChunks: line(3) + 5,
   /** Setup: mfn of the L3 that stands for Xen's own entries in guests' L4s. */
   xenL3: line(3) + 6,
-  /** Lock of vCPU slots and domain records being handed out (rank domctl, taken with domctlLock held). */
-  booted: line(3) + 7,
+  /** One above the highest actor that ever was a vCPU (under domctlLock; grows only). */
+  cpusUsed: line(3) + 7,
 } as const;
 
 /** Domain records: fixed slots. The first two are DOMID_XEN and DOMID_IO. */

@@ -5,7 +5,8 @@
  * before a frame is used again, every CPU that may still translate to it has flushed ([X13]).
  * Lock: heapLock (rank heap), innermost but for the arena; the flush and the zeroing happen outside it.
  * Source: alloc_heap_pages, free_heap_pages, xen/common/page_alloc.c.
- * Differs: order 0 only, last in first out; every frame is zeroed when given out (Xen scrubs at boot and after death).
+ * Differs: order 0 only, last in first out; every frame is zeroed when given out (Xen scrubs at boot and after death);
+ * a frame that was stolen from its owner is stamped like any other, so its next user waits for the flush too.
  */
 import { INVALID_MFN, mfnWord, PAGE_WORDS, type Mfn } from '../abi/frames.js';
 import { HypervisorBug } from '../abi/errors.js';
@@ -13,7 +14,6 @@ import {
   countInfo,
   NO_OWNER,
   nextGeneration,
-  ownerOf,
   ownerWord,
   PGC_state_free,
   PGC_state_inuse,
@@ -71,7 +71,7 @@ export function* allocFrame(cpu: Cpu): Steps<Mfn> {
 /** Gives a frame back; its reference and type counts are 0. */
 export function* freeFrame(cpu: Cpu, mfn: Mfn): Steps<void> {
   const owner = yield* ld(ownerWord(mfn));
-  if (ownerOf(owner) !== NO_OWNER) yield* stampFrame(mfn);
+  yield* stampFrame(mfn);
   yield* st(ownerWord(mfn), withOwner(owner, NO_OWNER));
   yield* setM2pInvalid(mfn);
   yield* lock(cpu, globals.heapLock, RANK.heap);

@@ -199,8 +199,8 @@ export function* modL1Entry(
 export const isGuestL4Slot = (slot: number): boolean => slot < ROOT_XEN_FIRST || slot > ROOT_XEN_LAST;
 
 /**
- * Address of the L1 slot that maps `va` in the current base's tables, 0 when there is no L1 there. What it lies in need
- * not be an L1 any more: take the page lock and look.
+ * Address of the L1 slot that maps an address in the current base's tables, 0 when there is none. What it lies in need not
+ * be an L1 any more: take the page lock and look.
  */
 export function* guestMapL1e(cpu: Cpu, va: Va): Steps<number> {
   if (va < 0 || !isGuestL4Slot(l4Index(va))) return 0;

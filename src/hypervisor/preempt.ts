@@ -42,6 +42,13 @@ export function setArg(cpu: Cpu, i: number, lo: number, hi: number): void {
   poke(vcpu.argHi(cpu, i), hi);
 }
 
+/** Moves the pointer in argument register `i` on by `bytes`. */
+export function advanceArg(cpu: Cpu, i: number, bytes: number): void {
+  const lo = (argLo(cpu, i) >>> 0) + bytes;
+  const carry = Math.floor(lo / 4294967296);
+  setArg(cpu, i, lo | 0, (argHi(cpu, i) + carry) | 0);
+}
+
 /**
  * Asks the gate to run hypercall `op` again with the arguments now in the registers; answers what the call returns.
  * Inside a multicall the arguments go back into the guest's entry.

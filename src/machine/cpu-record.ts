@@ -69,8 +69,6 @@ export const vcpu = {
   argHi: (c: Cpu, i: number): number => c + ACTOR_UPPER + 33 + 2 * i,
   /** Hypercall number register. */
   rax: at(44),
-  /** Goes up whenever the vCPU is about to hold no address of another domain's record (domain slots' grace period). */
-  quiescent: at(45),
   /** Free for the room that needs state across a poll: multicall's copy of its entry (16 words). */
   multicallEntry: at(48),
   /** One argument structure copied in from the guest, read once (up to 32 words). */

@@ -1,0 +1,171 @@
+/**
+ * HYPERVISOR_domctl and the control plane's functions behind it: create, pause, unpause, destroy, look.
+ *
+ * Invariant: a domain is created, paused and destroyed by the control plane or the control domain only.
+ * Lock: domctlLock for creation and pauses, the domain's lock for destruction; a vCPU only tries them and asks to be
+ * called again, so that nobody waits inside the hypervisor for someone who waits for him to leave it.
+ * Source: do_domctl, xen/common/domctl.c; domain_kill, xen/common/domain.c.
+ */
+import { EACCES, EFAULT, EINVAL, ENOSYS, EOVERFLOW, EPERM, ERESTART, ESRCH } from '../abi/errno.js';
+import * as ctl from '../abi/domctl.js';
+import type { Va } from '../abi/frames.js';
+import { HYPERVISOR_domctl } from '../abi/hypercall.js';
+import { vcpu } from '../machine/cpu-record.js';
+import { actor, CONTROL, REQ_KILL, type Cpu } from '../sync/actor.js';
+import { RANK } from '../sync/lock-order.js';
+import { cas, ldOnce, lock, or, peek, stOnce, tryLock, unlock, waitChange, wake } from '../sync/primitives.js';
+import type { Steps } from '../sync/steps.js';
+import { EVENT } from '../trace/events.js';
+import { trace } from '../trace/ring.js';
+import { copyFromVa, copyToVa, guestPointer } from './copy.js';
+import { domainInfo, pageFrameInfo3 } from './domctl-info.js';
+import {
+  currentDomain,
+  domain,
+  DOMDYING_alive,
+  DOMDYING_dead,
+  DOMDYING_dying,
+  domidOf,
+  findDomain,
+  isPrivileged,
+  pauseVcpus,
+  putDomain,
+  unpauseVcpus,
+  vcpuCountOf,
+  vcpuOf,
+  type DomainRef,
+} from './domain.js';
+import { evtchnDestroy } from './event-channel.js';
+import { globals } from './globals.js';
+import { gnttabReleaseMappings } from './grant/release.js';
+import { createContinuation } from './preempt.js';
+import { relinquishResources } from './relinquish.js';
+
+const MAX_CONTROLLER_PAUSES = 255;
+
+/** rdi: struct xen_domctl. */
+export function* doDomctl(cpu: Cpu): Steps<number> {
+  const a = vcpu.copied(cpu);
+  const arg = guestPointer(cpu, 0);
+  if (!(yield* copyFromVa(cpu, arg, a, ctl.DOMCTL_U + COPIED_PART))) return -EFAULT;
+  if (peek(a + ctl.DOMCTL_VERSION) !== ctl.XEN_DOMCTL_INTERFACE_VERSION) return -EACCES;
+  const command = peek(a + ctl.DOMCTL_CMD);
+  const domid = peek(a + ctl.DOMCTL_DOMAIN) & 0xffff;
+  const d = yield* findDomain(domid);
+  if (d === 0) return -ESRCH;
+  if (!isPrivileged(cpu)) return -EPERM;
+  const rc = yield* oneDomctl(cpu, d, command, arg);
+  return rc === -ERESTART ? createContinuation(cpu, HYPERVISOR_domctl) : rc;
+}
+
+/** Words of a command's own structure that are read. */
+const COPIED_PART = 8;
+
+function* oneDomctl(cpu: Cpu, d: DomainRef, command: number, arg: Va): Steps<number> {
+  switch (command) {
+    case ctl.XEN_DOMCTL_destroydomain:
+      return yield* destroyDomain(cpu, d);
+    case ctl.XEN_DOMCTL_pausedomain:
+      return yield* pauseDomain(cpu, d);
+    case ctl.XEN_DOMCTL_unpausedomain:
+      return yield* unpauseDomain(cpu, d);
+    case ctl.XEN_DOMCTL_getdomaininfo:
+      return yield* reportInfo(cpu, d, arg);
+    case ctl.XEN_DOMCTL_getpageframeinfo3:
+      return yield* pageFrameInfo3(cpu, d);
+    default:
+      return -ENOSYS;
+  }
+}
+
+function* reportInfo(cpu: Cpu, d: DomainRef, arg: Va): Steps<number> {
+  const a = vcpu.copied(cpu);
+  yield* domainInfo(d, a);
+  return (yield* copyToVa(cpu, (arg + ctl.DOMCTL_U * 4) as Va, a, INFO_WORDS)) ? 0 : -EFAULT;
+}
+const INFO_WORDS = 16;
+
+/** Takes a control lock: the control plane waits; a vCPU tries, and on false asks to be called again. */
+function* controlLock(cpu: Cpu, a: number, rank: number): Steps<boolean> {
+  if (cpu === CONTROL) {
+    yield* lock(cpu, a, rank);
+    return true;
+  }
+  if (yield* tryLock(cpu, a, rank)) return true;
+  const seen = yield* ldOnce(a); // raced on purpose: waits for the holder
+  if (seen !== 0) yield* waitChange(cpu, a, seen);
+  return false;
+}
+
+/** One more pause by the control plane; comes back when no vCPU of the domain runs. 0, -EINVAL, -EOVERFLOW, -ERESTART. */
+export function* pauseDomain(cpu: Cpu, d: DomainRef): Steps<number> {
+  if (d === currentDomain(cpu)) return -EINVAL;
+  if (!(yield* controlLock(cpu, globals.domctlLock, RANK.domctl))) return -ERESTART;
+  const ok = yield* countPause(d, 1);
+  if (ok) yield* pauseVcpus(cpu, d, true);
+  yield* unlock(cpu, globals.domctlLock);
+  trace(cpu, EVENT.domainPause, domidOf(d), 1);
+  return ok ? 0 : -EOVERFLOW;
+}
+
+/** One pause less. 0, -EINVAL when it was not paused, -ERESTART. */
+export function* unpauseDomain(cpu: Cpu, d: DomainRef): Steps<number> {
+  if (!(yield* controlLock(cpu, globals.domctlLock, RANK.domctl))) return -ERESTART;
+  const ok = yield* countPause(d, -1);
+  if (ok) yield* unpauseVcpus(d);
+  yield* unlock(cpu, globals.domctlLock);
+  trace(cpu, EVENT.domainPause, domidOf(d), 0);
+  return ok ? 0 : -EINVAL;
+}
+
+function* countPause(d: DomainRef, by: number): Steps<boolean> {
+  let old = peek(domain.controllerPause(d));
+  for (;;) {
+    const next = old + by;
+    if (next < 0 || next > MAX_CONTROLLER_PAUSES) return false;
+    const was = yield* cas(domain.controllerPause(d), old, next);
+    if (was === old) return true;
+    old = was;
+  }
+}
+
+/**
+ * Destroys the domain, as far as it goes now: 0 (a zombie may remain), -EINVAL (oneself), -ERESTART: call again.
+ */
+export function* destroyDomain(cpu: Cpu, d: DomainRef): Steps<number> {
+  if (d === currentDomain(cpu)) return -EINVAL;
+  if (!(yield* controlLock(cpu, domain.lock(d), RANK.domainLock))) return -ERESTART;
+  const rc = yield* kill(cpu, d);
+  yield* unlock(cpu, domain.lock(d));
+  if (rc === 0) trace(cpu, EVENT.domainDestroy, domidOf(d), rc);
+  return rc;
+}
+
+function* kill(cpu: Cpu, d: DomainRef): Steps<number> {
+  const dying = yield* ldOnce(domain.dying(d)); // written under the lock we hold, read by all
+  if (dying === DOMDYING_dead) return 0;
+  if (dying === DOMDYING_alive) yield* beginDying(cpu, d);
+  const released = yield* gnttabReleaseMappings(cpu, d);
+  if (released !== 0) return released;
+  const closed = yield* evtchnDestroy(cpu, d);
+  if (closed !== 0) return closed;
+  const rc = yield* relinquishResources(cpu, d);
+  if (rc !== 0) return rc;
+  yield* stOnce(domain.dying(d), DOMDYING_dead); // read by all
+  yield* putDomain(d);
+  return 0;
+}
+
+/** Stops the vCPUs for good; from here on the domain gets no frame any more. */
+function* beginDying(cpu: Cpu, d: DomainRef): Steps<void> {
+  yield* pauseVcpus(cpu, d, true);
+  yield* stOnce(domain.dying(d), DOMDYING_dying); // read by all
+  for (let i = 0; i < vcpuCountOf(d); i++) {
+    const v = vcpuOf(d, i);
+    yield* or(actor.request(v), REQ_KILL);
+    wake(actor.request(v));
+  }
+  yield* lock(cpu, domain.pageAllocLock(d), RANK.pageAlloc);
+  yield* unlock(cpu, domain.pageAllocLock(d));
+}
+
