@@ -174,4 +174,3 @@ export function* freeXenFrame(cpu: Cpu, mfn: Mfn): Steps<void> {
   if ((info & PGC_count_mask) !== 0) throw new HypervisorBug(`Xen's frame ${String(mfn)} freed while referenced`);
   yield* freeFrame(cpu, mfn);
 }
-

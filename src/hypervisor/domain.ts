@@ -129,6 +129,20 @@ export function* findDomain(domid: number): Steps<DomainRef> {
   return NO_DOMAIN;
 }
 
+/** The domain with the smallest id not below `domid`; 0 if there is none. */
+export function* nextDomain(domid: number): Steps<DomainRef> {
+  let best = NO_DOMAIN;
+  let bestKey = 0;
+  for (let i = 0; i < GUEST_SLOTS; i++) {
+    const d = domainSlot(i);
+    const key = yield* ldOnce(domain.key(d)); // raced on purpose: as in findDomain
+    if (key <= domid || (bestKey !== 0 && key >= bestKey)) continue;
+    best = d;
+    bestKey = key;
+  }
+  return best;
+}
+
 /** The record of a frame's owner; the frame's reference keeps it alive. 0 for nobody. */
 export function* ownerDomain(owner: number): Steps<DomainRef> {
   if (owner === DOMID_XEN) return DOM_XEN;
@@ -233,4 +247,3 @@ export function vcpuDead(cpu: Cpu): boolean {
   const d = currentDomain(cpu);
   return d !== 0 && (peek(domain.dying(d)) !== DOMDYING_alive || peek(domain.shuttingDown(d)) !== 0);
 }
-

@@ -13,7 +13,7 @@ import { HYPERVISOR_domctl } from '../abi/hypercall.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { actor, CONTROL, REQ_KILL, type Cpu } from '../sync/actor.js';
 import { RANK } from '../sync/lock-order.js';
-import { cas, ldOnce, lock, or, peek, stOnce, tryLock, unlock, waitChange, wake } from '../sync/primitives.js';
+import { cas, ldOnce, lock, or, peek, poke, stOnce, tryLock, unlock, waitChange, wake } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { EVENT } from '../trace/events.js';
 import { trace } from '../trace/ring.js';
@@ -28,6 +28,7 @@ import {
   domidOf,
   findDomain,
   isPrivileged,
+  nextDomain,
   pauseVcpus,
   putDomain,
   unpauseVcpus,
@@ -51,7 +52,8 @@ export function* doDomctl(cpu: Cpu): Steps<number> {
   if (peek(a + ctl.DOMCTL_VERSION) !== ctl.XEN_DOMCTL_INTERFACE_VERSION) return -EACCES;
   const command = peek(a + ctl.DOMCTL_CMD);
   const domid = peek(a + ctl.DOMCTL_DOMAIN) & 0xffff;
-  const d = yield* findDomain(domid);
+  const asked = yield* findDomain(domid);
+  const d = asked === 0 && command === ctl.XEN_DOMCTL_getdomaininfo ? yield* nextDomain(domid) : asked;
   if (d === 0) return -ESRCH;
   if (!isPrivileged(cpu)) return -EPERM;
   const rc = yield* oneDomctl(cpu, d, command, arg);
@@ -78,10 +80,13 @@ function* oneDomctl(cpu: Cpu, d: DomainRef, command: number, arg: Va): Steps<num
   }
 }
 
+/** The command's domain becomes the one reported. */
 function* reportInfo(cpu: Cpu, d: DomainRef, arg: Va): Steps<number> {
-  const a = vcpu.copied(cpu);
+  const a = vcpu.copied(cpu) + ctl.DOMCTL_U;
   yield* domainInfo(d, a);
-  return (yield* copyToVa(cpu, (arg + ctl.DOMCTL_U * 4) as Va, a, INFO_WORDS)) ? 0 : -EFAULT;
+  poke(a - ctl.DOMCTL_U + ctl.DOMCTL_DOMAIN, domidOf(d));
+  const from = vcpu.copied(cpu) + ctl.DOMCTL_DOMAIN;
+  return (yield* copyToVa(cpu, (arg + ctl.DOMCTL_DOMAIN * 4) as Va, from, 2 + INFO_WORDS)) ? 0 : -EFAULT;
 }
 const INFO_WORDS = 16;
 
@@ -168,4 +173,3 @@ function* beginDying(cpu: Cpu, d: DomainRef): Steps<void> {
   yield* lock(cpu, domain.pageAllocLock(d), RANK.pageAlloc);
   yield* unlock(cpu, domain.pageAllocLock(d));
 }
-

@@ -18,7 +18,7 @@ import { domain, ownerDomain, type DomainRef } from './domain.js';
 /** The bits of actors `first` .. `first + count - 1` in word `word` (0 low, 1 high) of a CPU set. */
 function bits(first: number, count: number, word: number): number {
   let mask = 0;
-  for (let i = first; i < first + count; i++) if (i - 1 >> 5 === word) mask |= 1 << ((i - 1) & 31);
+  for (let i = first; i < first + count; i++) if ((i - 1) >> 5 === word) mask |= 1 << ((i - 1) & 31);
   return mask;
 }
 export const dirtyLo = (d: DomainRef): number => bits(peek(domain.vcpuBase(d)), peek(domain.vcpuCount(d)), 0);

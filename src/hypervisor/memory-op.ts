@@ -97,7 +97,9 @@ function* extents(cpu: Cpu, command: number, d: DomainRef, list: Va, start: numb
     if (i !== start && (yield* hypercallPreemptCheck(cpu))) return ~i;
     const at = (list + i * 8) as Va;
     const done =
-      command === mem.XENMEM_decrease_reservation ? yield* decrease(cpu, d, at) : yield* add(cpu, command, d, at, noList);
+      command === mem.XENMEM_decrease_reservation
+        ? yield* decrease(cpu, d, at)
+        : yield* add(cpu, command, d, at, noList);
     if (!done) return i;
   }
   return nr;
@@ -132,4 +134,3 @@ function* decrease(cpu: Cpu, d: DomainRef, at: Va): Steps<boolean> {
   }
   return true;
 }
-

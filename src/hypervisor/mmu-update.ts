@@ -16,13 +16,30 @@ import {
   MMU_UPDATE_WORDS,
 } from '../abi/mmu.js';
 import { vcpu } from '../machine/cpu-record.js';
-import { mfnValid, PGT_l1_page_table, PGT_l4_page_table, PGT_type_mask, PGT_writable_page, typeInfo, typeLevel } from '../machine/frame.js';
+import {
+  mfnValid,
+  PGT_l1_page_table,
+  PGT_l4_page_table,
+  PGT_type_mask,
+  PGT_writable_page,
+  typeInfo,
+  typeLevel,
+} from '../machine/frame.js';
 import type { Cpu } from '../sync/actor.js';
 import { ldOnce, peek, poke, st64 } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { putOldGuestTable } from './base.js';
 import { addrOk, copyFromVa, copyToVa, guestPointer, isNull } from './copy.js';
-import { currentDomain, DOM_IO, domidOf, findDomain, getPgOwner, mayTarget, vcpuCountOf, type DomainRef } from './domain.js';
+import {
+  currentDomain,
+  DOM_IO,
+  domidOf,
+  findDomain,
+  getPgOwner,
+  mayTarget,
+  vcpuCountOf,
+  type DomainRef,
+} from './domain.js';
 import { flushDomain } from './flush.js';
 import { modL1Entry } from './l1e.js';
 import { setM2p } from './m2p.js';
@@ -111,7 +128,9 @@ function* updates(cpu: Cpu, ptOwner: DomainRef, pgOwner: DomainRef): Steps<numbe
       break;
     }
     const at = (base + i * MMU_UPDATE_WORDS * 4) as Va;
-    rc = (yield* copyFromVa(cpu, at, request(cpu), MMU_UPDATE_WORDS)) ? yield* oneUpdate(cpu, ptOwner, pgOwner) : -EFAULT;
+    rc = (yield* copyFromVa(cpu, at, request(cpu), MMU_UPDATE_WORDS))
+      ? yield* oneUpdate(cpu, ptOwner, pgOwner)
+      : -EFAULT;
     if (rc !== 0) break;
   }
   poke(vcpu.copied(cpu) + COUNT, i);
@@ -203,4 +222,3 @@ function* machphysUpdate(
   yield* putPage(cpu, mfn);
   return 0;
 }
-

@@ -32,7 +32,22 @@ import {
   typeInfo,
 } from '../machine/frame.js';
 import type { Cpu } from '../sync/actor.js';
-import { add, BUILD, cas, cas64, hi64, ld, ld64, ldOnce, or, peek, poke, st, waitChange, wake } from '../sync/primitives.js';
+import {
+  add,
+  BUILD,
+  cas,
+  cas64,
+  hi64,
+  ld,
+  ld64,
+  ldOnce,
+  or,
+  peek,
+  poke,
+  st,
+  waitChange,
+  wake,
+} from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { checkOrder, popHeld, pushHeld } from '../sync/held.js';
 import { RANK } from '../sync/lock-order.js';
@@ -50,6 +65,8 @@ export const PTF_defer = 8;
 export const PTF_retain_ref_on_restart = 16;
 
 const NO_TABLE = -1 as Mfn;
+/** Widened: in each build the other one's branch is dead. */
+const build: string = BUILD;
 
 /** Takes a reference if somebody has one already; false when the frame is free or its count is at the top. */
 export function* getPageAny(mfn: Mfn): Steps<boolean> {
@@ -311,11 +328,10 @@ export function* pageUnlock(cpu: Cpu, mfn: Mfn): Steps<void> {
 /** Waits for the lock bit in `lo`, as just read, to go; threads say that they sleep, so that unlock need not notify. */
 function* waitUnlocked(cpu: Cpu, mfn: Mfn, lo: number): Steps<void> {
   const a = countInfo(mfn);
-  if (BUILD === 'controlled') {
+  if (build === 'controlled') {
     yield* waitChange(cpu, a, lo);
   } else {
     const seen = lo | PGT_lock_waiters;
     if (seen === lo || (yield* cas(a, lo, seen)) === lo) yield* waitChange(cpu, a, seen);
   }
 }
-

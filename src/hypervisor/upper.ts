@@ -45,13 +45,7 @@ export const adjustUpper = (level: number, lo: number): number =>
  * Reference and type of a table. 0 or -errno; what is kept on failure: with PTF_partial_set the reference the entry came
  * with; on -ERESTART the new one if PTF_retain_ref_on_restart asks; that of a table that became old_guest_table.
  */
-export function* getPageAndTypeFromMfn(
-  cpu: Cpu,
-  mfn: Mfn,
-  type: number,
-  domid: Domid,
-  flags: number,
-): Steps<number> {
+export function* getPageAndTypeFromMfn(cpu: Cpu, mfn: Mfn, type: number, domid: Domid, flags: number): Steps<number> {
   const partialSet = (flags & PTF_partial_set) !== 0;
   if (!partialSet && (mfn < 0 || !(yield* getPage(cpu, mfn, domid)))) return -EINVAL;
   const rc = yield* getPageTypeFlags(cpu, mfn, type, (flags & PTF_preemptible) !== 0);

@@ -137,14 +137,7 @@ function* promoteUpper(cpu: Cpu, mfn: Mfn, level: number, d: DomainRef): Steps<n
 }
 
 /** Entry `i` did not go through: notes how far validation came; after an error the frame becomes old_guest_table. */
-function* promoteStopped(
-  cpu: Cpu,
-  mfn: Mfn,
-  level: number,
-  i: number,
-  partial: number,
-  rc: number,
-): Steps<number> {
+function* promoteStopped(cpu: Cpu, mfn: Mfn, level: number, i: number, partial: number, rc: number): Steps<number> {
   if (rc === -ERESTART) {
     yield* setProgress(mfn, i, PTF_partial_set);
     return rc;

@@ -35,8 +35,8 @@ class RealVcpu extends GuestMemory implements Vcpu {
   *hypercall(nr: number): Steps<number> {
     const { cpu } = this;
     poke(vcpu.rax(cpu), nr);
-    yield* enterHypervisor(cpu);
-    yield* enterGate(cpu);
+    do yield* enterHypervisor(cpu);
+    while (!(yield* enterGate(cpu)));
     yield* resumeGuest(cpu);
     const lo = peek(vcpu.raxLo(cpu));
     if (peek(vcpu.pendingGp(cpu)) === 0 && (peek(this.request) & SERVED) === 0) return lo;
