@@ -1,7 +1,7 @@
 /**
  * Power on: lays out the hypervisor's words, the heap, the machine-to-physical table and what guests see of it.
  *
- * Invariant: frame 0 is Xen's, so that no guest's table can be number 0; every frame has an owner or lies in the heap.
+ * Invariant: frame 0 is I/O memory, so that no table can be number 0; every frame has an owner or lies in the heap.
  * Lock: none; one actor, the machine still.
  * Source: xen/arch/x86/setup.c, x86_64/mm.c (M2P, subarch_init_memory).
  * Differs: no superpages: the M2P is seen through ordinary tables below slot 256.
@@ -68,8 +68,8 @@ function layXenFrames(): number {
   const l2 = l1 - 1;
   const l3 = l2 - 1;
   if (l3 < 2) throw new HypervisorBug('memory too small for the machine-to-physical table');
-  xenFrame(0 as Mfn);
-  for (let m = l3; m < FRAMES; m++) xenFrame(m as Mfn);
+  fixedFrame(0 as Mfn, DOMID_IO);
+  for (let m = l3; m < FRAMES; m++) fixedFrame(m as Mfn, DOMID_XEN);
   for (let a = m2p * PAGE_WORDS; a < FRAMES * PAGE_WORDS; a++) poke(a, -1);
   putEntry(l3, 0, l2);
   for (let i = 0; i < tables; i++) putEntry(l2, i, l1 + i);
@@ -80,11 +80,11 @@ function layXenFrames(): number {
   return l3;
 }
 
-/** A zeroed frame of Xen's for good. */
-function xenFrame(mfn: Mfn): void {
+/** A zeroed frame that is Xen's, or I/O memory, for good. */
+function fixedFrame(mfn: Mfn, owner: Domid): void {
   poke(countInfo(mfn), PGC_xen_heap | PGC_allocated | 1);
   poke(typeInfo(mfn), PGT_none | PGT_validated | 1);
-  poke(ownerWord(mfn), DOMID_XEN);
+  poke(ownerWord(mfn), owner);
   poke(stampWord(mfn), 0);
   for (let i = 0; i < PAGE_WORDS; i++) poke(mfnWord(mfn) + i, 0);
 }

@@ -12,7 +12,17 @@ import { DOMID_FIRST_RESERVED, DOMID_IO, DOMID_SELF, DOMID_XEN, type Domid } fro
 import { HypervisorBug } from '../abi/errors.js';
 import { vcpu } from '../machine/cpu-record.js';
 import type { Ref } from '../shm/record.js';
-import { actor, cpuAt, MODE_BLOCKED, MODE_OFF, REQ_KILL, REQ_PAUSE, type Cpu } from '../sync/actor.js';
+import {
+  actor,
+  cpuAt,
+  MODE_BLOCKED,
+  MODE_GUEST,
+  MODE_OFF,
+  REQ_KILL,
+  REQ_PAUSE,
+  REQ_WAITS,
+  type Cpu,
+} from '../sync/actor.js';
 import { add, ldOnce, or, peek, poke, stOnce, waitChange, wake } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { DOMAIN_WORDS, DOMAINS, globals, MAX_DOMAINS } from './globals.js';
@@ -209,12 +219,18 @@ export function* pauseVcpus(cpu: Cpu, d: DomainRef, wait: boolean): Steps<void> 
   for (let i = 0; wait && i < n; i++) yield* waitStopped(cpu, vcpuOf(d, i));
 }
 
+/**
+ * Until the vCPU is off, blocked, or asleep for a guest's lock: before its next guest access or hypercall it looks at its
+ * requests. Whoever stops changes the own request word afterwards (REQ_WAITS), so that is what is waited for.
+ */
 function* waitStopped(cpu: Cpu, v: Cpu): Steps<void> {
   if (v === cpu) return;
   for (;;) {
-    const mode = yield* ldOnce(actor.mode(v)); // raced on purpose: its owner stops at its next poll
+    const request = yield* ldOnce(actor.request(v)); // raced on purpose: its owner stops at its next poll
+    const mode = yield* ldOnce(actor.mode(v)); // raced on purpose: as above
     if (mode === MODE_OFF || mode === MODE_BLOCKED) return;
-    yield* waitChange(cpu, actor.mode(v), mode);
+    if (mode === MODE_GUEST && (request & REQ_WAITS) !== 0) return;
+    yield* waitChange(cpu, actor.request(v), request);
   }
 }
 

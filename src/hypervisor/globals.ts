@@ -14,10 +14,11 @@ const line = (n: number): number => GLOBALS + MACHINE_WORDS + n * LINE;
 export const globals = {
   /** Lock word of domctl: creation and destruction of domains (rank domctl). */
   domctlLock: line(0),
-  /** Heap: lock (rank heap); head of the free list (mfn + 1), number of free frames. */
+  /** Heap: lock (rank heap); head and tail of the free list (mfn + 1), number of free frames. */
   heapLock: line(1),
   freeHead: line(1) + 1,
   freeFrames: line(1) + 2,
+  freeTail: line(1) + 3,
   /** Domains that are gone but whose records wait for every CPU to have left the hypervisor once. */
   reapable: line(2),
   /** Setup: 1 for a debug hypervisor ([X24], [X61]). */

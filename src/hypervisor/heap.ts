@@ -5,7 +5,7 @@
  * before a frame is used again, every CPU that may still translate to it has flushed ([X13]).
  * Lock: heapLock (rank heap), innermost but for the arena; the flush and the zeroing happen outside it.
  * Source: alloc_heap_pages, free_heap_pages, xen/common/page_alloc.c.
- * Differs: order 0 only, last in first out; every frame is zeroed when given out (Xen scrubs at boot and after death);
+ * Differs: order 0 only, first in first out (a freed frame rests as long as possible); every frame is zeroed when given out (Xen scrubs at boot and after death);
  * a frame that was stolen from its owner is stamped like any other, so its next user waits for the flush too.
  */
 import { INVALID_MFN, mfnWord, PAGE_WORDS, type Mfn } from '../abi/frames.js';
@@ -42,6 +42,7 @@ export function heapInit(first: number, last: number): void {
   }
   poke(globals.heapLock, 0);
   poke(globals.freeHead, head);
+  poke(globals.freeTail, last + 1);
   poke(globals.freeFrames, last - first + 1);
 }
 
@@ -77,8 +78,11 @@ export function* freeFrame(cpu: Cpu, mfn: Mfn): Steps<void> {
   yield* lock(cpu, globals.heapLock, RANK.heap);
   if ((yield* ld(countInfo(mfn))) === PGC_state_free) throw new HypervisorBug(`frame ${String(mfn)} freed twice`);
   yield* stOnce(countInfo(mfn), PGC_state_free); // raced on purpose, as in allocFrame
-  yield* stOnce(typeInfo(mfn), yield* ld(globals.freeHead));
-  yield* st(globals.freeHead, mfn + 1);
+  yield* stOnce(typeInfo(mfn), 0);
+  const tail = yield* ld(globals.freeTail);
+  if ((yield* ld(globals.freeHead)) === 0) yield* st(globals.freeHead, mfn + 1);
+  else yield* st(typeInfo((tail - 1) as Mfn), mfn + 1);
+  yield* st(globals.freeTail, mfn + 1);
   yield* st(globals.freeFrames, (yield* ld(globals.freeFrames)) + 1);
   yield* unlock(cpu, globals.heapLock);
 }

@@ -37,7 +37,7 @@ import { FRAMES } from '../machine/layout.js';
 import type { Cpu } from '../sync/actor.js';
 import { cas64, hi64, ld, ld64, ldOnce, peek, poke, st64 } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
-import { DOM_IO, domain, domainMayTarget, domidOf, ownerDomain, type DomainRef } from './domain.js';
+import { currentDomain, DOM_IO, domain, domainMayTarget, domidOf, ownerDomain, type DomainRef } from './domain.js';
 import { globals } from './globals.js';
 import { getPageAny, getPageType, putPage, putPageAndType } from './page.js';
 
@@ -68,8 +68,9 @@ export const adjustL1Hi = (lo: number, hi: number): number =>
   (lo & (PAGE_PRESENT | PAGE_USER)) === PAGE_PRESENT ? hi | PAGE_GUEST_KERNEL_HI : hi;
 
 /**
- * Takes the references of a present entry. 0; -EINVAL bad flags; -EPERM or -EINVAL not RAM; -EBUSY not `pgOwner`'s or no
- * writable type; -EACCES cache attributes on Xen's page. `l1Owner`: the table's domain.
+ * Takes the references of a present entry. 0; more than 0: it names I/O memory, holds nothing, and these low flags are to
+ * be flipped before it is stored; -EINVAL bad flags; -EPERM or -EINVAL not RAM; -EBUSY not `pgOwner`'s or no writable
+ * type; -EACCES cache attributes on Xen's page. `l1Owner`: the table's domain.
  */
 export function* getPageFromL1e(
   cpu: Cpu,
@@ -80,12 +81,12 @@ export function* getPageFromL1e(
 ): Steps<number> {
   if (!l1FlagsAllowed(lo, hi, l1Owner)) return -EINVAL;
   const mfn = entryMfn(lo, hi, FRAMES);
-  if (mfn < 0) return notRam(lo, hi);
+  if (mfn < 0) return noFrame(lo, hi);
   const got = yield* getPageAny(mfn);
   const owner = got ? ownerOf(yield* ld(ownerWord(mfn))) : -1;
   if (owner === DOMID_IO) {
     yield* putPage(cpu, mfn);
-    return notRam(lo, hi);
+    return ioMemory(cpu, lo, l1Owner, pgOwner);
   }
   if (owner !== domidOf(pgOwner) && !(yield* mayMapForeign(got, owner, l1Owner, pgOwner))) {
     if (got) yield* putPage(cpu, mfn);
@@ -102,9 +103,24 @@ export function* getPageFromL1e(
   return 0;
 }
 
-/** Nobody has a right to frames that are not RAM here; the all-ones number is merely invalid. */
-const notRam = (lo: number, hi: number): number =>
+/** Nobody has a right to frames beyond the machine; the all-ones number is merely invalid. */
+const noFrame = (lo: number, hi: number): number =>
   lo >>> 12 === 0xfffff && (hi & FRAME_HI) === FRAME_HI ? -EINVAL : -EPERM;
+
+/** I/O memory is for domains that own devices, and never cached: the flags to flip, or -EPERM. */
+function ioMemory(cpu: Cpu, lo: number, l1Owner: DomainRef, pgOwner: DomainRef): number {
+  const asker = pgOwner === DOM_IO ? currentDomain(cpu) : pgOwner;
+  if (asker === 0 || peek(domain.devices(asker)) === 0 || peek(domain.devices(l1Owner)) === 0) return -EPERM;
+  switch (lo & PAGE_CACHE_ATTRS) {
+    case 0:
+      return PAGE_PWT | PAGE_PCD;
+    case PAGE_PWT:
+    case PAGE_PWT | PAGE_PAT:
+      return PAGE_PCD | (lo & PAGE_PAT);
+    default:
+      return 0;
+  }
+}
 
 /** The frame is not `pgOwner`'s: a privileged FD that is not the table's owner passes its right on. */
 function* mayMapForeign(got: boolean, owner: number, l1Owner: DomainRef, pgOwner: DomainRef): Steps<boolean> {
@@ -122,7 +138,7 @@ function* dropRefs(cpu: Cpu, mfn: Mfn, lo: number): Steps<void> {
 export function* putPageFromL1e(cpu: Cpu, lo: number, hi: number, l1Owner: DomainRef): Steps<void> {
   if ((lo & PAGE_PRESENT) === 0) return;
   const mfn = entryMfn(lo, hi, FRAMES);
-  if (mfn < 0) return;
+  if (mfn < 0 || ownerOf(peek(ownerWord(mfn))) === DOMID_IO) return;
   if (peek(globals.debug) !== 0 && (hi & PAGE_GNTTAB_HI) !== 0) yield* implicitUnmap(cpu, l1Owner);
   yield* dropRefs(cpu, mfn, lo);
 }
@@ -188,7 +204,8 @@ export function* modL1Entry(
       return 0;
     }
     const rc = yield* getPageFromL1e(cpu, lo, hi, ptOwner, pgOwner);
-    if (rc !== 0) return rc;
+    if (rc < 0) return rc;
+    lo ^= rc;
   }
   yield* updateEntry(cpu, slot, oldLo, oldHi, lo, hi, preserve);
   yield* putPageFromL1e(cpu, oldLo, oldHi, ptOwner);

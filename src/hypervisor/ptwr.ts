@@ -99,8 +99,9 @@ function* emulate(
   const fullHi = hi64();
   const newLo = merge(fullLo, valueLo, maskLo, offset, bytes);
   const newHi = merge(fullHi, bytes === 8 ? valueHi : valueLo, maskHi, offset, bytes);
-  if ((newLo & PAGE_PRESENT) !== 0 && (yield* getPageFromL1e(cpu, newLo, newHi, d, d)) !== 0) return PTWR_UNHANDLED;
-  const lo = adjustL1Lo(newLo, newHi);
+  const rc = (newLo & PAGE_PRESENT) === 0 ? 0 : yield* getPageFromL1e(cpu, newLo, newHi, d, d);
+  if (rc < 0) return PTWR_UNHANDLED;
+  const lo = adjustL1Lo(newLo, newHi) ^ rc;
   const hi = adjustL1Hi(newLo, newHi);
   poke(vcpu.nPteWrites(cpu), peek(vcpu.nPteWrites(cpu)) + 1);
   if (!exchange) {

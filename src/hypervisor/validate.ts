@@ -92,11 +92,11 @@ function* promoteL1(cpu: Cpu, mfn: Mfn, d: DomainRef): Steps<number> {
     if ((lo & PAGE_PRESENT) === 0) continue;
     const hi = peek(slot + 1);
     const rc = yield* getPageFromL1e(cpu, lo, hi, d, d);
-    if (rc !== 0) {
+    if (rc < 0) {
       yield* dropL1Entries(cpu, mfn, d, i);
       return rc;
     }
-    poke(slot, adjustL1Lo(lo, hi));
+    poke(slot, adjustL1Lo(lo, hi) ^ rc);
     poke(slot + 1, adjustL1Hi(lo, hi));
   }
   return 0;

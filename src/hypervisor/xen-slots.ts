@@ -28,6 +28,11 @@ import { globals } from './globals.js';
 const HYPERVISOR_RW = PAGE_PRESENT | PAGE_RW | PAGE_ACCESSED | PAGE_DIRTY;
 const RO_MPT = PAGE_PRESENT | PAGE_USER | PAGE_ACCESSED;
 
+/** Slots that Xen fills: MMCFG, the table itself, per-domain, text and direct map of a small machine. */
+const PRESENT: ReadonlySet<number> = Object.freeze(
+  new Set([ROOT_RO_MPT + 1, ROOT_LINEAR, ROOT_PERDOMAIN, ROOT_PERDOMAIN + 1, ROOT_PERDOMAIN + 2]),
+);
+
 const slotOf = (l4: Mfn, i: number): number => mfnWord(l4) + 2 * i;
 const xenL3 = (): Mfn => peek(globals.xenL3) as Mfn;
 
@@ -35,7 +40,7 @@ const xenL3 = (): Mfn => peek(globals.xenL3) as Mfn;
 export function* initXenL4Slots(l4: Mfn, roMpt: boolean): Steps<void> {
   yield* touch(slotOf(l4, ROOT_RO_MPT), 2 * (ROOT_XEN_LAST - ROOT_RO_MPT + 1), POINT_WRITE);
   for (let i = ROOT_RO_MPT; i <= ROOT_XEN_LAST; i++) {
-    const present = i === ROOT_RO_MPT ? roMpt : i === ROOT_LINEAR || i >= ROOT_PERDOMAIN;
+    const present = i === ROOT_RO_MPT ? roMpt : PRESENT.has(i);
     const flags = i === ROOT_RO_MPT ? RO_MPT : HYPERVISOR_RW;
     poke(slotOf(l4, i), present ? entryLo(i === ROOT_LINEAR ? l4 : xenL3(), flags) : 0);
     poke(slotOf(l4, i) + 1, present && i !== ROOT_RO_MPT ? PAGE_NX_HI : 0);
