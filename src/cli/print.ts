@@ -91,7 +91,8 @@ function details(d: DesignReport, width: number): string[] {
   for (const invariant of new Set(d.violations.map((v) => v.invariant))) {
     const all = d.violations.filter((v) => v.invariant === invariant);
     for (const v of all.slice(0, SHOWN)) out.push(...wrap(sentence(invariant, v), width, '    '));
-    if (all.length > SHOWN) out.push(`    ${invariant} … and ${count(all.length - SHOWN)} more`);
+    const total = invariant === 'I10' ? (d.counters['leakedHandles'] ?? all.length) : all.length;
+    if (total > SHOWN) out.push(`    ${invariant} … and ${count(Math.max(total, all.length) - SHOWN)} more`);
   }
   if (!d.expected || d.verdict === 'refused') {
     for (const note of d.notes) out.push(...note.split('\n').flatMap((line) => wrap(line, width, '    ')));

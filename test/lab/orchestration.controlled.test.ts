@@ -68,6 +68,7 @@ describe('a run', () => {
       ['ok', false, 'clean', true],
       ['refuse', false, 'refused', false],
     ]);
+    expect(r.designs[0]?.counters['leakedHandles']).toBe(1);
     expect(r.designs[2]?.notes).toEqual(['will not run here']);
   });
 

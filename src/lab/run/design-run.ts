@@ -51,7 +51,7 @@ export interface DesignOutcome extends Outcome {
   readonly notes: readonly string[];
 }
 
-const NOTHING = { counters: {}, overlap: { hypercalls: 0, contendedLocks: 0 } } as const;
+const NOTHING = { counters: {}, overlap: { hypercalls: 0, contendedLocks: 0 }, missed: [] } as const;
 
 const bad = (ending: 'stalled' | 'error', detail: string, holders: readonly string[] = []): DesignOutcome => ({
   ...NOTHING,
@@ -100,6 +100,7 @@ class DesignRun {
   readonly #notes: string[] = [];
   #wrong: DesignOutcome | undefined;
   #interrupted = false;
+  #missed: readonly string[] = [];
   #stopAsked: number | undefined;
   #progress = { rounds: 0, at: 0 };
 
@@ -124,7 +125,8 @@ class DesignRun {
     this.#machine.ended(go);
     const oversight = await bounded(control, overseen, this.#options.bounds.stepMs);
     if (oversight === undefined) this.#wrong ??= bad('stalled', 'the control plane did not finish');
-    else if (oversight.kind === 'failed') this.#wrong ??= bad('error', `control plane: ${oversight.error}`);
+    else if (oversight.kind !== 'overseen') this.#wrong ??= bad('error', `control plane: ${failure(oversight)}`);
+    else this.#missed = oversight.missed;
     return this.#judged(await this.#audit());
   }
 
@@ -249,13 +251,24 @@ class DesignRun {
     const overlap = overlapOf(this.#machine.words, vcpus);
     const notes = this.#notes;
     if (this.#wrong !== undefined) {
-      return { ...this.#wrong, counters, overlap, notes: [...this.#wrong.notes, ...notes] };
+      return { ...this.#wrong, counters, overlap, missed: [], notes: [...this.#wrong.notes, ...notes] };
     }
     if (audit?.kind !== 'audited') {
       const what = audit === undefined ? 'the audit did not finish' : `the audit: ${failure(audit)}`;
       return { ...bad(audit === undefined ? 'stalled' : 'error', what), counters, overlap, notes };
     }
     const ending = this.#interrupted ? 'interrupted' : 'finished';
-    return { ending, violations: audit.violations, counters, overlap, notes };
+    const found = {
+      leakedHandles: audit.totals['I10'] ?? 0,
+      violations: Object.values(audit.totals).reduce((n, v) => n + v, 0),
+    };
+    return {
+      ending,
+      violations: audit.violations,
+      counters: { ...counters, ...found },
+      overlap,
+      missed: this.#missed,
+      notes,
+    };
   }
 }

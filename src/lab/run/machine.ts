@@ -16,7 +16,6 @@ export class Machine {
   readonly #entries: Entries;
   #control: Thread | undefined;
   readonly #vcpus: Thread[] = [];
-  #booted = false;
 
   /** A machine of `mib` MiB whose threads start at `entries`. */
   constructor(mib: number, entries: Entries) {
@@ -29,13 +28,6 @@ export class Machine {
   control(): Thread {
     if (this.#control?.alive !== true) this.#control = new Thread(this.#entries.control, this.#data);
     return this.#control;
-  }
-
-  /** Whether an earlier machine may have left words behind; true from the second question on. */
-  dirty(): boolean {
-    const before = this.#booted;
-    this.#booted = true;
-    return before;
   }
 
   /** Threads for `n` vCPUs. */

@@ -25,8 +25,6 @@ export interface ThreadData {
 export interface MachinePlan {
   readonly scenario: Pick<Scenario, 'name' | 'seed' | 'hypervisor' | 'domains' | 'extent'>;
   readonly design: string;
-  /** The memory was used before and must be zeroed. */
-  readonly dirty: boolean;
 }
 
 /** One vCPU of a booted machine. */
@@ -78,8 +76,14 @@ export type Task = ControlTask | VcpuTask;
 
 export type Reply =
   | Booted
-  | { readonly kind: 'overseen'; readonly destroyed: readonly string[] }
-  | { readonly kind: 'audited'; readonly violations: readonly Violation[] }
+  /** Domains that the events destroyed, and those whose event never came. */
+  | { readonly kind: 'overseen'; readonly destroyed: readonly string[]; readonly missed: readonly string[] }
+  /** The first violations of each invariant, and how many of each there were. */
+  | {
+      readonly kind: 'audited';
+      readonly violations: readonly Violation[];
+      readonly totals: Readonly<Record<string, number>>;
+    }
   /** The vCPU came to its end: of itself, or because its domain was destroyed or crashed. */
   | { readonly kind: 'ended'; readonly how: 'finished' | 'killed' | 'crashed'; readonly why: string }
   /** The design will not run under these options. */

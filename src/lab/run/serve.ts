@@ -6,6 +6,8 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { MachineLost } from '../../abi/errors.js';
+import { actor, REQ_ABORT, type Cpu } from '../../sync/actor.js';
+import { peek } from '../../sync/primitives.js';
 import { BOARD_GIVEN_UP, BOARD_GO, type FromThread, type Reply, type Task, type ThreadData } from './messages.js';
 
 const WAIT_MS = 100;
@@ -43,4 +45,9 @@ export function barrier(go: number): void {
     if (seen >= go) return;
     Atomics.wait(words, BOARD_GO, seen, WAIT_MS);
   }
+}
+
+/** Leaves when the machine was given up. */
+export function abortCheck(cpu: Cpu): void {
+  if ((peek(actor.request(cpu)) & REQ_ABORT) !== 0) throw new MachineLost('given up');
 }

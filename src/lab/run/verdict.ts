@@ -24,6 +24,8 @@ export interface Outcome {
   readonly violations: readonly Violation[];
   readonly counters: Counters;
   readonly overlap: Overlap;
+  /** Domains that an event should have destroyed and did not reach. */
+  readonly missed: readonly string[];
 }
 
 /** What a run lacked so that a clean audit says nothing; [] when it lacked nothing. */
@@ -31,6 +33,7 @@ export function lacking(o: Outcome, require: Require): string[] {
   const out = Object.entries(require)
     .filter(([name, least]) => (o.counters[name] ?? 0) < least)
     .map(([name, least]) => `${name}: ${String(o.counters[name] ?? 0)} of at least ${String(least)}`);
+  for (const name of o.missed) out.push(`'${name}' was never destroyed: its event did not come`);
   if (o.overlap.hypercalls === 0 && o.overlap.contendedLocks === 0) out.push('no two vCPUs ever met');
   return out;
 }

@@ -56,7 +56,7 @@ function oversee(go: number): Reply {
     poke(actor.beat(CONTROL), peek(actor.beat(CONTROL)) + 1);
     Atomics.wait(board(), BOARD_ENDED, go - 1, 10);
   }
-  return { kind: 'overseen', destroyed: [] };
+  return { kind: 'overseen', destroyed: [], missed: [] };
 }
 
 function turn(cpu: Cpu): void {
@@ -114,7 +114,8 @@ function vcpuTask(task: VcpuTask): Reply {
 
 function audit(): Reply {
   const leak = { invariant: 'I10', detail: 'leaked', holders: ['dom0'], severity: 'leaked' } as const;
-  return { kind: 'audited', violations: peek(LEAKED) === 0 ? [] : [leak] };
+  const n = peek(LEAKED);
+  return { kind: 'audited', violations: n === 0 ? [] : [leak], totals: { I10: n } };
 }
 
 serve((task) => {

@@ -1,0 +1,135 @@
+/**
+ * The control thread's side of a run: powers the machine on, has the domains built, oversees, audits.
+ *
+ * Invariant: it is actor 0; while vCPUs run it takes part under the hypervisor's locks as they do, so that what it
+ * destroys races with what they do.
+ * Lock: none held between two looks.
+ */
+import type { GuestReport, Violation } from '../../abi/guest.js';
+import { ERESTART } from '../../abi/errno.js';
+import { HypervisorBug } from '../../abi/errors.js';
+import { auditMachine } from '../../audit/index.js';
+import { hypervisorBoot } from '../../hypervisor/boot.js';
+import { findDomain } from '../../hypervisor/domain.js';
+import { destroyDomain } from '../../hypervisor/domctl.js';
+import { ARENA, FRAME_TABLE, GLOBALS, TLBS } from '../../machine/layout.js';
+import { CPUS_BASE, actor, CONTROL, HEADER_BASE } from '../../sync/actor.js';
+import { ldOnce, peek, poke, run } from '../../sync/primitives.js';
+import type { Steps } from '../../sync/steps.js';
+import type { DestroyEvent, DomainSpec } from '../../scenario/scenario.js';
+import { BOARD_ENDED, type DomainWords, type MachinePlan, type Regions, type Reply, type Task } from './messages.js';
+import { abortCheck, barrier, board, serve } from './serve.js';
+
+/** How often the control plane looks at its events. */
+const LOOK_MS = 2;
+
+/** What the guests' side builds: the words it counts in, and the vCPUs. */
+export interface BuiltDomain {
+  readonly words: DomainWords;
+  readonly vcpus: readonly number[];
+}
+
+/** What the control thread asks of the guests' side. */
+export interface ControlGuests {
+  /** Why the plan's design will not run, or ''. */
+  refuses(plan: MachinePlan): string;
+  build(plan: MachinePlan, domain: DomainSpec): Steps<BuiltDomain>;
+  /** What the guests hold and found, over a still machine. */
+  reports(): readonly GuestReport[];
+}
+
+/** Serves the control thread's tasks. */
+export function controlThread(guests: ControlGuests): void {
+  let words: readonly DomainWords[] = [];
+  serve((task: Task): Reply => {
+    switch (task.kind) {
+      case 'boot': {
+        const reply = boot(guests, task.plan);
+        if (reply.kind === 'booted') words = reply.domains;
+        return reply;
+      }
+      case 'oversee':
+        return oversee(task.go, task.events, words);
+      case 'audit':
+        return audited(auditMachine(task.checks, guests.reports()));
+      case 'vcpu':
+        throw new HypervisorBug('a vCPU task for the control thread');
+    }
+  });
+}
+
+function boot(guests: ControlGuests, plan: MachinePlan): Reply {
+  const why = guests.refuses(plan);
+  if (why !== '') return { kind: 'refused', why };
+  const { hypervisor, domains } = plan.scenario;
+  hypervisorBoot({ debug: hypervisor.build === 'debug', quantum: hypervisor.quantum });
+  const built = domains.map((d) => ({ d, b: run(() => guests.build(plan, d)) }));
+  return {
+    kind: 'booted',
+    control: CONTROL,
+    regions: regions(),
+    domains: built.map(({ b }) => b.words),
+    vcpus: built.flatMap(({ d, b }) => b.vcpus.map((cpu, id) => ({ cpu, domain: d.name, domid: d.domid, id }))),
+  };
+}
+
+const regions = (): Regions => [
+  { name: 'machine memory', from: 0 },
+  { name: 'frame table', from: FRAME_TABLE },
+  { name: 'TLBs', from: TLBS },
+  { name: 'hypervisor globals', from: GLOBALS },
+  { name: 'arena', from: ARENA },
+  { name: 'actor records', from: CPUS_BASE },
+  { name: 'machine header', from: HEADER_BASE },
+];
+
+/** While the vCPUs run: carries out each event when its time has come. */
+function oversee(go: number, events: readonly DestroyEvent[], domains: readonly DomainWords[]): Reply {
+  barrier(go);
+  const destroyed: string[] = [];
+  let open = [...events];
+  for (;;) {
+    const ended = Atomics.load(board(), BOARD_ENDED);
+    abortCheck(CONTROL);
+    poke(actor.beat(CONTROL), peek(actor.beat(CONTROL)) + 1);
+    const due = open.filter((e) => roundsOf(domains, e.of) >= e.whenRounds);
+    open = open.filter((e) => !due.includes(e));
+    for (const e of due) {
+      const domid = domains.find((d) => d.domain === e.destroy)?.domid ?? -1;
+      run(() => destroy(domid));
+      destroyed.push(e.destroy);
+    }
+    if (ended >= go) return { kind: 'overseen', destroyed, missed: open.map((e) => e.destroy) };
+    Atomics.wait(board(), BOARD_ENDED, ended, LOOK_MS);
+  }
+}
+
+function roundsOf(domains: readonly DomainWords[], name: string): number {
+  const d = domains.find((w) => w.domain === name);
+  return d === undefined ? 0 : run(() => ldOnce(d.rounds)) >>> 0; // raced on purpose: guests count on
+}
+
+/** To its end, however often it is preempted. */
+function* destroy(domid: number): Steps<void> {
+  const d = yield* findDomain(domid);
+  if (d === 0) return;
+  for (;;) {
+    abortCheck(CONTROL);
+    const rc = yield* destroyDomain(CONTROL, d);
+    if (rc === 0) return;
+    if (rc !== -ERESTART) throw new HypervisorBug(`destroying domain ${String(domid)}: ${String(rc)}`);
+  }
+}
+
+/** Violations of one invariant that are handed on; a design that leaks does so thousands of times. */
+const KEPT = 50;
+
+function audited(all: readonly Violation[]): Reply {
+  const totals: Record<string, number> = {};
+  const violations = all.filter((v) => {
+    const n = (totals[v.invariant] ?? 0) + 1;
+    totals[v.invariant] = n;
+    return n <= KEPT;
+  });
+  return { kind: 'audited', violations, totals };
+}
