@@ -78,15 +78,15 @@ function* halted(cpu: Cpu): Steps<void> {
 
 /** Sleeps outside guest and hypervisor, where nobody waits for this vCPU. */
 function* block(cpu: Cpu, a: number, seen: number, request: number): Steps<void> {
-  yield* stOnce(actor.mode(cpu), MODE_BLOCKED); // read by flushers and pausers
-  wake(actor.mode(cpu));
+  yield* stOnce(actor.mode(cpu), MODE_BLOCKED); // read by flushers and pausers, whom the sleep below wakes
   yield* waitRequest(cpu, a, seen, request);
 }
 
 /** Leaves guest mode without leaving the guest: nobody waits for this vCPU until `enterGuest`. */
 export function* parkVcpu(cpu: Cpu): Steps<void> {
   yield* enterMode(cpu, MODE_BLOCKED);
-  wake(actor.mode(cpu));
+  yield* or(actor.request(cpu), REQ_WAITS);
+  wake(actor.request(cpu));
 }
 
 /** This vCPU runs no more: its TLB dies with it. Answers by throwing. */
@@ -101,6 +101,5 @@ export function* haltVcpu(cpu: Cpu): Steps<void> {
   yield* stOnce(actor.mode(cpu), MODE_OFF); // read by flushers and pausers
   yield* or(actor.request(cpu), REQ_WAITS);
   yield* and(actor.request(cpu), ~REQ_FLUSH);
-  wake(actor.mode(cpu));
   wake(actor.request(cpu));
 }

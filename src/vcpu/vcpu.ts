@@ -6,6 +6,7 @@
  * Lock: none.
  * Source: DESIGN decisions 1, 6; xen/arch/x86/pv/{hypercall,iret,traps}.c.
  */
+import { ENOSYS } from '../abi/errno.js';
 import { vaHi, vaLo, type Va } from '../abi/frames.js';
 import { hypercall as enterGate } from '../hypervisor/gate.js';
 import { vcpu } from '../machine/cpu-record.js';
@@ -34,6 +35,7 @@ class RealVcpu extends GuestMemory implements Vcpu {
 
   *hypercall(nr: number): Steps<number> {
     const { cpu } = this;
+    if (this.userMode()) return this.#refuse();
     poke(vcpu.rax(cpu), nr);
     do yield* enterHypervisor(cpu);
     while (!(yield* enterGate(cpu)));
@@ -46,6 +48,13 @@ class RealVcpu extends GuestMemory implements Vcpu {
     poke(vcpu.raxLo(cpu), lo);
     poke(vcpu.raxHi(cpu), hi);
     return lo;
+  }
+
+  /** The gate is the kernel's: a system call from user mode reaches the kernel, never the hypervisor. */
+  #refuse(): number {
+    poke(vcpu.raxLo(this.cpu), -ENOSYS);
+    poke(vcpu.raxHi(this.cpu), -1);
+    return -ENOSYS;
   }
 
   resultHi(): number {
