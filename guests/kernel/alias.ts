@@ -1,0 +1,29 @@
+/**
+ * The direct-map alias of a page: read-only while the page is a table, writable otherwise ([X4], [I15], [I18]).
+ *
+ * Lock: who changes an alias owns the page.
+ * Source: Linux arch/x86/xen/mmu_pv.c (__set_pfn_prot, make_lowmem_page_*).
+ */
+import type { Pfn } from '../../src/abi/frames.js';
+import { entryLo, PAGE_NX_HI } from '../../src/abi/pte.js';
+import type { Steps } from '../../src/sync/steps.js';
+import { queueVaMapping } from '../xen/batch.js';
+import { updateVaMapping } from '../xen/calls.js';
+import type { KernelCpu } from './context.js';
+import { WARN } from './counters.js';
+import { warn } from './count.js';
+import { directVa } from './layout.js';
+import { pfnToMfn } from './p2m.js';
+
+/** Queues the change of the alias of `pfn` to `flags`. */
+export function* queueAlias(c: KernelCpu, pfn: Pfn, flags: number, flush: number): Steps<void> {
+  yield* queueVaMapping(c, directVa(pfn), entryLo(yield* pfnToMfn(c, pfn), flags), PAGE_NX_HI, flush);
+}
+
+/** Makes the direct map show (lo, hi) at `pfn`, at once; false when Xen refuses. */
+export function* setDirect(c: KernelCpu, pfn: Pfn, lo: number, hi: number, flush: number): Steps<boolean> {
+  const r = yield* updateVaMapping(c, directVa(pfn), lo, hi, flush);
+  if (r < 0) yield* warn(c, WARN.alias, pfn);
+  return r >= 0;
+}
+

@@ -1,0 +1,45 @@
+/**
+ * Calling a function on other vCPUs and waiting for all of them (smp_call_function_many).
+ *
+ * One function exists: leaving an mm ([X72]). Invariant: while a bit of callPending is set, its vCPU has not finished.
+ * Lock: kernel.callLock, taken with no other lock held; the waiting caller goes on serving interrupts, so two callers
+ * that call each other both end.
+ */
+import { RANK } from '../../src/sync/lock-order.js';
+import { and, ldOnce, peek, stOnce, wake } from '../../src/sync/primitives.js';
+import type { Cpu } from '../../src/sync/actor.js';
+import type { Steps } from '../../src/sync/steps.js';
+import type { KernelCpu } from './context.js';
+import { COUNT } from './counters.js';
+import { count } from './count.js';
+import { klock, kunlock } from './lock.js';
+import type { Mm } from './mm.js';
+import { kernel } from './records.js';
+import { dropMmRefHere } from './switch.js';
+
+/** Makes the vCPUs in `mask` leave `m`; returns when all have. */
+export function* crossCallDropMm(c: KernelCpu, mask: number, m: Mm): Steps<void> {
+  const pending = kernel.callPending(c.k);
+  yield* klock(c, kernel.callLock(c.k), RANK.guestCall);
+  yield* count(c, COUNT.crossCalls);
+  yield* stOnce(kernel.callMm(c.k), m); // raced on purpose: published by the pending bits
+  yield* stOnce(pending, mask); // raced on purpose: the handlers clear bits
+  for (let i = 0; i < peek(kernel.nrVcpus(c.k)); i++) {
+    if ((mask & (1 << i)) !== 0) yield* c.g.sendIpi(peek(kernel.actors(c.k) + i) as Cpu);
+  }
+  for (;;) {
+    const left = yield* ldOnce(pending); // raced on purpose: the handlers clear bits
+    if (left === 0) break;
+    yield* c.g.relax(pending, left);
+  }
+  yield* kunlock(c, kernel.callLock(c.k));
+}
+
+/** The interrupt handler. */
+export function* serveCrossCall(c: KernelCpu): Steps<void> {
+  const pending = kernel.callPending(c.k);
+  if (((yield* ldOnce(pending)) & (1 << c.id)) === 0) return; // raced on purpose: own bit only
+  yield* dropMmRefHere(c, (yield* ldOnce(kernel.callMm(c.k))) as Mm); // raced on purpose: stable while a bit is set
+  yield* and(pending, ~(1 << c.id));
+  wake(pending);
+}

@@ -1,0 +1,86 @@
+/**
+ * The scheduler: every vCPU takes tasks from one queue, runs one step of each, and idles when there is none.
+ *
+ * Invariant: between tasks a vCPU keeps the last mm loaded and holds it (lazy TLB); a task's mm is loaded while it runs.
+ * Lock: none held across a step.
+ * Source: Linux kernel/sched/core.c (context_switch), kernel/exit.c (do_exit: the mm goes before the files).
+ */
+import { add, ldOnce, peek, poke, st } from '../../src/sync/primitives.js';
+import type { Steps } from '../../src/sync/steps.js';
+import { STEP_AGAIN, STEP_EXIT, STEP_SLEEP, type KernelCpu } from './context.js';
+import { COUNT } from './counters.js';
+import { count } from './count.js';
+import { closeFiles } from './file.js';
+import { mmPut } from './exit.js';
+import { enterLazyCpu, leaveLazyCpu } from './lazy.js';
+import type { Mm } from './mm.js';
+import { kernel, percpu } from './records.js';
+import { activateMm, enterLazyTlb, initMm, loadedMm } from './switch.js';
+import { AWAKE, killOthers, pickTask, reapTask, requeueTask, task, wakeAll, type Task } from './task.js';
+import { runWork } from './work.js';
+
+const SIGKILL = 9;
+
+/** Runs tasks until the kernel is told to stop or, with `untilIdle`, until no task lives and no work waits. */
+export function* vcpuLoop(c: KernelCpu, untilIdle: boolean): Steps<void> {
+  const { k } = c;
+  for (;;) {
+    yield* c.g.poll();
+    const sequence = yield* ldOnce(kernel.wakeSequence(k)); // raced on purpose: what has been looked at so far
+    if ((yield* ldOnce(kernel.stop(k))) !== 0) break; // raced on purpose: set once
+    if (untilIdle && (yield* isIdle(c))) break;
+    const t = yield* pickTask(c, sequence);
+    if (t !== 0) yield* runTask(c, t, sequence);
+    else if (!(yield* runWork(c))) yield* c.g.relax(kernel.wakeSequence(k), sequence);
+  }
+  yield* activateMm(c, initMm(c));
+  yield* add(kernel.stopped(k), 1);
+  yield* wakeAll(c);
+}
+
+function* isIdle(c: KernelCpu): Steps<boolean> {
+  // raced on purpose: both only matter once nobody can raise them any more
+  return (yield* ldOnce(kernel.liveTasks(c.k))) === 0 && (yield* ldOnce(kernel.nrWork(c.k))) === 0;
+}
+
+function* switchTo(c: KernelCpu, m: Mm): Steps<void> {
+  yield* count(c, COUNT.contextSwitches);
+  enterLazyCpu(c);
+  if (m === 0) yield* enterLazyTlb(c, loadedMm(c));
+  else yield* activateMm(c, m);
+  yield* leaveLazyCpu(c);
+}
+
+/** One step of `t`, then back on the queue, or its end. */
+export function* runTask(c: KernelCpu, t: Task, sequence: number): Steps<void> {
+  const m = peek(task.mm(t)) as Mm;
+  yield* switchTo(c, m);
+  poke(percpu.current(c.pc), t);
+  let answer = STEP_EXIT;
+  const program = c.programs[peek(task.program(t))];
+  if (program !== undefined && (yield* ldOnce(task.killed(t))) === 0) answer = yield* program.step(c, t);
+  if ((yield* ldOnce(task.killed(t))) !== 0) answer = STEP_EXIT; // raced on purpose: a signal may come at any time
+  if (answer === STEP_EXIT) yield* doExit(c, t);
+  else {
+    if (m !== 0) yield* enterLazyTlb(c, m);
+    poke(percpu.current(c.pc), 0);
+    yield* requeueTask(c, t, answer === STEP_SLEEP ? sequence : AWAKE);
+    if (answer === STEP_AGAIN) yield* wakeAll(c);
+  }
+}
+
+/** do_exit: threads of the mm are told, the mm goes, then the files. */
+function* doExit(c: KernelCpu, t: Task): Steps<void> {
+  yield* count(c, COUNT.exits);
+  const m = peek(task.mm(t)) as Mm;
+  yield* st(task.status(t), yield* ldOnce(task.killed(t))); // raced on purpose: the first signal stays
+  if (m !== 0) {
+    yield* killOthers(c, m, t, SIGKILL);
+    yield* enterLazyTlb(c, m);
+    yield* st(task.mm(t), 0);
+    yield* mmPut(c, m);
+  }
+  yield* closeFiles(c, t);
+  poke(percpu.current(c.pc), 0);
+  yield* reapTask(c, t);
+}
