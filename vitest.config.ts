@@ -4,8 +4,7 @@
  * A test that means something in one build only is named `*.controlled.test.ts` or `*.parallel.test.ts`; tests of the
  * tree itself (build, lint, floor plan) are the project `tools`. Workers of either project load from `dist/parallel`.
  */
-import type { Plugin } from 'vite';
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type Plugin } from 'vitest/config';
 import { builtSources, parallelBuild } from './build/vitest-plugin.mjs';
 
 const TESTS = ['test/**/*.test.ts'];
@@ -20,6 +19,7 @@ const plugins = (variant: 'controlled' | 'parallel'): Plugin[] => [
 const counting = covered
   ? { setupFiles: ['build/vitest-coverage.mjs'], server: { deps: { external: [/\/dist\/(controlled|parallel)\//] } } }
   : {};
+const common = { ...counting, testTimeout: 20_000 };
 
 export default defineConfig({
   test: {
@@ -30,7 +30,7 @@ export default defineConfig({
       {
         plugins: plugins('controlled'),
         test: {
-          ...counting,
+          ...common,
           name: 'controlled',
           include: TESTS,
           exclude: [...TOOLS, 'test/**/*.parallel.test.ts', 'test/**/fixtures/**'],
@@ -39,7 +39,7 @@ export default defineConfig({
       {
         plugins: plugins('parallel'),
         test: {
-          ...counting,
+          ...common,
           name: 'parallel',
           include: TESTS,
           exclude: [...TOOLS, 'test/**/*.controlled.test.ts', 'test/**/fixtures/**'],
