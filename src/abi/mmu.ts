@@ -38,6 +38,14 @@ export const MMUEXT_FLUSH_CACHE_GLOBAL = 18;
 export const MMUEXT_MARK_SUPER = 19;
 export const MMUEXT_UNMARK_SUPER = 20;
 
+/** vm_assist: commands, and the types that this hypervisor knows the meaning of. */
+export const VMASST_CMD_enable = 0;
+export const VMASST_CMD_disable = 1;
+/** Stores through read-only mappings of L1s are emulated ([X36]). */
+export const VMASST_TYPE_writable_pagetables = 2;
+/** The M2P is hidden from user tables. */
+export const VMASST_TYPE_m2p_strict = 32;
+
 export const UVMF_NONE = 0;
 export const UVMF_TLB_FLUSH = 1;
 export const UVMF_INVLPG = 2;

@@ -1,11 +1,13 @@
 /**
  * Writable page tables: a store through a read-only mapping of an L1 in use, emulated as a checked entry update.
  *
- * Invariant: only an L1 of the caller's own, typed now; the store is naturally aligned and at most 8 bytes; a refused
+ * Invariant: only for domains with vm_assist writable_pagetables, and the control domain; only an L1 of the caller's own,
+ * typed now; the store is naturally aligned and at most 8 bytes; a refused
  * entry leaves everything as it was, and the guest gets its page fault.
  * Lock: the L1's page lock.
  * Source: pv_ro_page_fault, ptwr_do_page_fault, ptwr_emulated_update, xen/arch/x86/pv/ro-page-fault.c; [X36].
  */
+import { VMASST_TYPE_writable_pagetables } from '../abi/mmu.js';
 import { mfnWord, PAGE_SIZE, type Mfn, type Va } from '../abi/frames.js';
 import { entryMfn, PAGE_PRESENT, PAGE_RW } from '../abi/pte.js';
 import { vcpu } from '../machine/cpu-record.js';
@@ -16,7 +18,7 @@ import { cas64, hi64, ld64, ldOnce, peek, poke, st64 } from '../sync/primitives.
 import type { Steps } from '../sync/steps.js';
 import { EVENT } from '../trace/events.js';
 import { trace } from '../trace/ring.js';
-import { currentDomain, domidOf, type DomainRef } from './domain.js';
+import { currentDomain, domain, domidOf, type DomainRef } from './domain.js';
 import { adjustL1Hi, adjustL1Lo, getPageFromL1e, guestMapL1e, putPageFromL1e } from './l1e.js';
 import { getPage, pageLock, pageUnlock, putPage } from './page.js';
 
@@ -42,7 +44,7 @@ export function* ptwrEmulate(
   oldHi: number,
 ): Steps<number> {
   const d = currentDomain(cpu);
-  if (d === 0 || va % bytes !== 0) return PTWR_UNHANDLED;
+  if (d === 0 || !wantsEmulation(d) || va % bytes !== 0) return PTWR_UNHANDLED;
   const mfn = yield* readOnlyFrame(cpu, va);
   if (mfn < 0 || !(yield* getPage(cpu, mfn, domidOf(d)))) return PTWR_UNHANDLED;
   let rc = PTWR_UNHANDLED;
@@ -59,6 +61,10 @@ export function* ptwrEmulate(
   trace(cpu, EVENT.ptwrEmulate, va | 0, mfn);
   return rc;
 }
+
+/** A guest must have asked for it (vm_assist); the hardware domain gets it anyway (do_page_fault looks for MMIO there). */
+const wantsEmulation = (d: DomainRef): boolean =>
+  (peek(domain.assist(d)) & (1 << VMASST_TYPE_writable_pagetables)) !== 0 || peek(domain.privileged(d)) !== 0;
 
 /** The frame that a present read-only L1 entry maps at `va` in the current tables; negative: none. */
 function* readOnlyFrame(cpu: Cpu, va: Va): Steps<Mfn> {

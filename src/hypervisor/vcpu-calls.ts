@@ -5,6 +5,7 @@
  * Source: vm_assist in xen/common/domain.c; stack_switch, iret in xen/arch/x86/pv.
  */
 import { EINVAL, ENOSYS, EPERM } from '../abi/errno.js';
+import { VMASST_CMD_disable, VMASST_CMD_enable, VMASST_TYPE_m2p_strict } from '../abi/mmu.js';
 import { toggleGuestMode } from '../machine/base.js';
 import { vcpu } from '../machine/cpu-record.js';
 import type { Cpu } from '../sync/actor.js';
@@ -13,11 +14,8 @@ import type { Steps } from '../sync/steps.js';
 import { CRASH_UNHANDLED_FAULT, currentDomain, domain, domainCrash } from './domain.js';
 import { argHi, argLo } from './preempt.js';
 
-const VMASST_CMD_enable = 0;
-const VMASST_CMD_disable = 1;
-/** Types 0 to 5; and this one, which hides the M2P from user tables. */
+/** Types 0 to 5 have bits in one word. */
 const VMASST_PLAIN = 0x3f;
-const VMASST_TYPE_m2p_strict = 32;
 
 /** rdi command, rsi type. 0, -EINVAL unknown type, -ENOSYS unknown command. */
 export function doVmAssist(cpu: Cpu): number {

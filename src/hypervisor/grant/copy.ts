@@ -91,22 +91,18 @@ const sameDomain = (ptr: number, buf: CopyBuf): boolean =>
   peek(copyBuf.domain(buf)) !== 0 && peek(copyBuf.domid(buf)) === domidAt(ptr);
 
 function* lockDomains(op: number, cpu: Cpu): Steps<number> {
-  let status = yield* lockDomain(cpu, op + COPY_SOURCE, (flagsOf(op) & GNTCOPY_source_gref) !== 0, copySource(cpu));
-  if (status === GNTST_okay) {
-    status = yield* lockDomain(cpu, op + COPY_DEST, (flagsOf(op) & GNTCOPY_dest_gref) !== 0, copyDest(cpu));
-  }
-  if (status !== GNTST_okay) poke(copyBuf.domain(copySource(cpu)), 0);
-  return status;
+  const source = yield* lockDomain(cpu, op + COPY_SOURCE, copySource(cpu));
+  if (source && (yield* lockDomain(cpu, op + COPY_DEST, copyDest(cpu)))) return GNTST_okay;
+  poke(copyBuf.domain(copySource(cpu)), 0);
+  return GNTST_bad_domain;
 }
 
-function* lockDomain(cpu: Cpu, ptr: number, byRef: boolean, buf: CopyBuf): Steps<number> {
+function* lockDomain(cpu: Cpu, ptr: number, buf: CopyBuf): Steps<boolean> {
   const domid = domidAt(ptr);
-  if (domid !== DOMID_SELF && !byRef) return GNTST_permission_denied;
   const d = domid === DOMID_SELF ? currentDomain(cpu) : yield* findDomain(domid);
-  if (d === 0) return GNTST_bad_domain;
   poke(copyBuf.domain(buf), d);
   poke(copyBuf.domid(buf), domid);
-  return GNTST_okay;
+  return d !== 0;
 }
 
 /** Makes the side hold what the operation names, unless it does already. */
@@ -135,6 +131,8 @@ function* claimBuf(cpu: Cpu, ptr: number, buf: CopyBuf, byRef: boolean, reads: b
     poke(copyBuf.mfn(buf), peek(claim.mfn(outerClaim(cpu))));
     poke(copyBuf.range(buf), peek(claim.range(outerClaim(cpu))));
   } else {
+    // Only one's own frames go by number, and only under this name. Recorded: said here, after both domains were found.
+    if (peek(copyBuf.domid(buf)) !== DOMID_SELF) return GNTST_permission_denied;
     if (!mfnValid(lo, hi) || !(yield* getPage(cpu, lo as Mfn, domidOf(d)))) return GNTST_bad_page;
     poke(copyBuf.mfn(buf), lo);
     poke(copyBuf.range(buf), activeRange(0, false, PAGE_SIZE));
