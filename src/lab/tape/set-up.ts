@@ -60,14 +60,16 @@ export function setUp(tape: Tape): TapeMachine {
 function* buildAll(m: TapeMachine): Steps<void> {
   for (const [i, name] of m.domains().entries()) {
     const privileged = i === 0;
+    const runs = privileged || m.tape.agents === true;
     const d = yield* buildDomain(CONTROL, {
       domid: i,
       privileged,
       vcpus: 1,
+      paused: !runs,
       maxGrantFrames: privileged ? D0_GRANT_FRAMES : GUEST_GRANT_FRAMES,
       maxMaptrackFrames: privileged ? D0_MAPTRACK_FRAMES : GUEST_MAPTRACK_FRAMES,
     });
-    if (privileged || m.tape.agents === true) yield* bringUp(m, name, i, d);
+    if (runs) yield* bringUp(m, name, i, d);
   }
 }
 
@@ -79,7 +81,7 @@ function* bringUp(m: TapeMachine, name: string, number: number, d: DomainRef): S
   const fault: Fault = { va: WINDOW_VA, error: 0 };
   const guest = new TapeGuest(name, number, makeGuestCpu(cpu, kernelHandlers(fault)), fault);
   m.guests.set(name, guest);
-  m.basePages.set(name, IMAGE_PAGES);
+  if (number !== 0) m.basePages.set(name, IMAGE_PAGES);
   yield* guest.g.start();
   must(yield* mmuext(m.d0, mmu.MMUEXT_PIN_L4_TABLE, fromInteger(l4), number === 0 ? DOMID_SELF : number), 'pin');
   must(yield* mmuext(guest, mmu.MMUEXT_NEW_BASEPTR, fromInteger(l4), DOMID_SELF), 'switch of base');
