@@ -62,7 +62,7 @@ export const KERNEL_CHUNKS = chunksFor(kernel.words);
 /** The record of vCPU `id`, whose words may be read once the kernel is ready. */
 export const percpuOf = (k: Kernel, id: number): Percpu => (peek(kernel.percpus(k)) + id * percpu.words) as Percpu;
 
-/** The first vCPU: lays the records; false when the arena is too small. Call before a KernelCpu is made. */
+/** Lays the kernel's records, at build time or by the first vCPU; false when the arena is too small. */
 export function* layKernel(cpu: KernelCpu['cpu'], k: Kernel, p: KernelParams): Steps<boolean> {
   poke(kernel.domid(k), p.domid);
   poke(kernel.nrVcpus(k), p.spec.vcpus);
@@ -73,9 +73,7 @@ export function* layKernel(cpu: KernelCpu['cpu'], k: Kernel, p: KernelParams): S
   poke(kernel.p2m(k), p.p2m);
   poke(kernel.board(k), p.board);
   poke(kernel.exitOrder(k), p.exitOrder);
-  p.actors.forEach((a, i) => {
-    poke(kernel.actors(k) + i, a);
-  });
+  for (const [i, a] of p.actors.entries()) poke(kernel.actors(k) + i, a);
   const pages = yield* arenaAlloc(cpu, p.arena, chunksFor(pageArrayWords(p.spec.maxPfn)));
   const percpus = yield* arenaAlloc(cpu, p.arena, chunksFor(p.spec.vcpus * percpu.words));
   const scan = yield* arenaAlloc(cpu, p.arena, 3 * p.spec.vcpus);

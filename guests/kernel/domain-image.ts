@@ -4,11 +4,12 @@
  * pfn 0 is nobody's; then the initial tables (L4, one L3, one L2, L1s for all of the direct map), the kernel's text page,
  * and per vCPU a stack page, a batch page and an area for grant operations; from `firstFree` on pages are free. pfns from
  * `populated` on have no frame: the shared-info page, the grant table's frames, then what the balloon hands out.
- * Invariant: the direct map shows every populated pfn, tables read-only, text executable, the rest writable.
+ * Invariant: the direct map shows every populated pfn, tables read-only, text executable, the rest writable; entries are
+ * as Xen will leave them ([X25]), so that they can be walked before they are validated.
  * Lock: none; the machine is still. Source: xen/arch/x86/pv/dom0_build.c; Linux arch/x86/xen/mmu_pv.c (start of day).
  */
 import { l1Index, l2Index, l3Index, l4Index, type Mfn, type Pfn } from '../../src/abi/frames.js';
-import { ENTRIES, entryLo, PAGE_NX_HI } from '../../src/abi/pte.js';
+import { ENTRIES, entryLo, PAGE_GUEST_KERNEL_HI, PAGE_NX_HI, PAGE_USER } from '../../src/abi/pte.js';
 import { DIRECT_BASE, directVa } from './layout.js';
 import { KERNEL_RO, KERNEL_RW, TABLE_FLAGS } from './pte.js';
 
@@ -65,7 +66,8 @@ export function layImage(
   for (let pfn = 0; pfn < s.populated; pfn++) {
     const table = frame((L1 + Math.floor(pfn / ENTRIES)) as Pfn);
     const readOnly = isImageTable(s, pfn) || pfn === text(s);
-    const flags = readOnly ? KERNEL_RO : KERNEL_RW;
-    put(table, l1Index(directVa(pfn as Pfn)), entryLo(frame(pfn as Pfn), flags), pfn === text(s) ? 0 : PAGE_NX_HI);
+    const flags = (readOnly ? KERNEL_RO : KERNEL_RW) | PAGE_USER;
+    const hi = PAGE_GUEST_KERNEL_HI | (pfn === text(s) ? 0 : PAGE_NX_HI);
+    put(table, l1Index(directVa(pfn as Pfn)), entryLo(frame(pfn as Pfn), flags), hi);
   }
 }

@@ -45,3 +45,24 @@ export interface VmOps {
     blockable: boolean,
   ): Steps<boolean>;
 }
+
+/** Anonymous memory: nothing special. */
+export const anonVmOps: VmOps = Object.freeze({
+  name: 'anon',
+  special: false,
+  *open(): Steps<void> {
+    return;
+  },
+  *close(): Steps<void> {
+    return;
+  },
+  *fault(): Steps<number> {
+    return FAULT_SIGBUS;
+  },
+  *clearPte(): Steps<number> {
+    return CLEAR_PLAIN;
+  },
+  *invalidate(): Steps<boolean> {
+    return true;
+  },
+});

@@ -1,0 +1,56 @@
+/**
+ * The guest as one piece: which drivers, programs and designs its kernel is made of, and how a vCPU starts.
+ *
+ * The builder calls `prepareKernel` once per domain while the machine is still; each vCPU's thread then makes its own
+ * GuestCpu over `makeTraps().handlers`, a KernelCpu over that, and runs `startVcpu`.
+ * Lock: none. Source: DESIGN decisions 6 and 7.
+ */
+import { arenaAlloc } from '../src/shm/arena.js';
+import type { Cpu } from '../src/sync/actor.js';
+import type { Steps } from '../src/sync/steps.js';
+import type { GuestCpu } from '../src/vcpu/guest-cpu.js';
+import type { TeardownDesign } from './designs/design.js';
+import { gntdevFileOps, gntdevVmOps, gntdevWorker } from './drivers/gntdev/device.js';
+import { awaitKernel, bootFirst, bootOther, KERNEL_CHUNKS, layKernel, percpuOf, type KernelParams } from './kernel/boot.js';
+import type { KernelCpu } from './kernel/context.js';
+import type { Kernel } from './kernel/records.js';
+import { makeTraps, type Traps } from './kernel/traps.js';
+import { anonVmOps } from './kernel/vm-ops.js';
+import { PROGRAMS } from './workloads/programs.js';
+
+const VM_OPS = Object.freeze([anonVmOps, gntdevVmOps]);
+const FILE_OPS = Object.freeze([gntdevFileOps]);
+const WORKERS = Object.freeze([gntdevWorker]);
+
+/** The kernel record of a domain, its bookkeeping laid; 0 when the arena is too small. */
+export function* prepareKernel(cpu: Cpu, p: KernelParams): Steps<Kernel> {
+  const k = (yield* arenaAlloc(cpu, p.arena, KERNEL_CHUNKS)) as Kernel;
+  return k !== 0 && (yield* layKernel(cpu, k, p)) ? k : (0 as Kernel);
+}
+
+/** The context of vCPU `id` of kernel `k`; from then on `traps` act on its behalf. */
+export function makeKernelCpu(g: GuestCpu, traps: Traps, k: Kernel, id: number, design: TeardownDesign): KernelCpu {
+  const c: KernelCpu = Object.freeze({
+    g,
+    cpu: g.cpu,
+    k,
+    pc: percpuOf(k, id),
+    id,
+    design,
+    vmOps: VM_OPS,
+    fileOps: FILE_OPS,
+    workers: WORKERS,
+    programs: PROGRAMS,
+  });
+  traps.attach(c);
+  return c;
+}
+
+/** Brings the vCPU up in its kernel; false when Xen refused the builder's tables. */
+export function* startVcpu(c: KernelCpu, p: KernelParams): Steps<boolean> {
+  if (c.id === 0) return yield* bootFirst(c, p);
+  yield* awaitKernel(c.g, c.k);
+  return yield* bootOther(c, p);
+}
+
+export { makeTraps };
