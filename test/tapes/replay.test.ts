@@ -24,7 +24,9 @@ describe('recorded tapes', () => {
 
 /** A line of the directed family with `text` replaced once: the check must be able to fail. */
 function corrupted(id: string, text: string | RegExp, by: string): TapeResult {
-  const lines = gunzipSync(readFileSync(tapeFile('directed'))).toString().split('\n');
+  const lines = gunzipSync(readFileSync(tapeFile('directed')))
+    .toString()
+    .split('\n');
   const line = lines.find((l) => l.includes(`"id":"${id}"`)) ?? '';
   const changed = line.replace(text, by);
   expect(changed).not.toBe(line);
@@ -43,7 +45,9 @@ describe('the check can fail', () => {
     const id = 'directed-pin-empty-l2';
     expect(fieldsOf(corrupted(id, '"f0":"d0:L2+PIN"', '"f0":"d0:L2"'))).toEqual(['types.f0']);
     expect(fieldsOf(corrupted(id, ',"types":{"f0":"d0:L2+PIN"}', ''))).toEqual(['types.f0']);
-    expect(fieldsOf(corrupted(id, '{"rc":-22,"done":0}', '{"rc":-22,"done":0,"types":{"f0":null}}'))).toEqual(['types.f0']);
+    expect(fieldsOf(corrupted(id, '{"rc":-22,"done":0}', '{"rc":-22,"done":0,"types":{"f0":null}}'))).toEqual([
+      'types.f0',
+    ]);
   });
 
   test('a changed initial state is found before the first operation', () => {
@@ -54,13 +58,17 @@ describe('the check can fail', () => {
   test('a changed value, status, grant entry and page count are found', () => {
     expect(fieldsOf(corrupted('directed-pin-empty-l1', '"v":"0x1"}}', '"v":"0x2"}}'))).toEqual(['v']);
     expect(fieldsOf(corrupted('directed-gnt-basic', '"r":[{"status":0', '"r":[{"status":-1'))).toEqual(['r']);
-    expect(fieldsOf(corrupted('directed-gnt-basic', /"flags":(9|25),"dom":"d0"/, '"flags":1,"dom":"d0"')).join()).toMatch(/^grants\./);
+    expect(
+      fieldsOf(corrupted('directed-gnt-basic', /"flags":(9|25),"dom":"d0"/, '"flags":1,"dom":"d0"')).join(),
+    ).toMatch(/^grants\./);
     expect(fieldsOf(corrupted('directed-gnt-transfer-lost', '"tot":-1', '"tot":0'))).toEqual(['doms.d0']);
   });
 
   test('a caller that lives where it should have died is found, and the other way round', () => {
     const crash = '"expect":{"outcome":"domain_crash"}';
-    expect(fieldsOf(corrupted('directed-gnt-clobber-va', crash, '"expect":{"rc":0,"status":[0]}'))).toContain('outcome');
+    expect(fieldsOf(corrupted('directed-gnt-clobber-va', crash, '"expect":{"rc":0,"status":[0]}'))).toContain(
+      'outcome',
+    );
     expect(fieldsOf(corrupted('directed-pin-empty-l1', '"expect":{"rc":0,"v":"0x1"}', crash))).toContain('outcome');
   });
 

@@ -68,7 +68,7 @@ function decode(m: TapeMachine, words: readonly number[], status: number | undef
   const flags = gnt.lowHalf(header);
   const dom = domainName(gnt.highHalf(header));
   if (words.length === gnt.GRANT_V1_WORDS) return { flags, dom, f: frame(m, second, 0) };
-  if ((flags & gnt.GTF_type_mask) === gnt.GTF_transitive) {
+  if (second !== 0 && (flags & gnt.GTF_type_mask) === gnt.GTF_transitive) {
     return { flags, dom, f: hex64(lo, 0), status: status ?? 0, hi: domainName(gnt.lowHalf(second)) };
   }
   const out: GrantState = { flags, dom, f: frame(m, lo, hi), status: status ?? 0 };

@@ -5,6 +5,7 @@
  * difference, with what was expected, what came, and the frames around it.
  * Source: tapes FORMAT.md (a tape, probes).
  */
+import { HypervisorBug } from '../../abi/errors.js';
 import { BUILD, run } from '../../sync/primitives.js';
 import { VcpuStopped } from '../../vcpu/stopped.js';
 import {
@@ -88,22 +89,38 @@ class Replay {
   /** The first difference, if there is one. */
   difference(): TapeDifference | undefined {
     const { tape } = this.#m;
+    const first = this.#guarded(-1, undefined, () => this.#begin());
+    if (first !== undefined) return first;
+    for (const [i, op] of tape.ops.entries()) {
+      const found = this.#guarded(i, op, () => this.#step(op));
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  /** A broken invariant of the hypervisor is told like a difference: the other tapes can still be replayed. */
+  #guarded(index: number, op: Op | undefined, body: () => FieldDifference[]): TapeDifference | undefined {
+    try {
+      return this.#report(index, op, body());
+    } catch (e) {
+      if (!(e instanceof HypervisorBug)) throw e;
+      const actual = (e.stack ?? e.message).split('\n').slice(0, 8);
+      return this.#report(index, op, [{ field: 'bug', expected: undefined, actual }]);
+    }
+  }
+
+  #begin(): FieldDifference[] {
+    const { tape } = this.#m;
     for (const d of this.#m.domains()) {
       for (let r = 0; r < tape.watch; r++)
         this.#expected.grants.set(`${d}.${String(r)}`, { flags: 0, dom: 'd0', f: 0 });
     }
     applyProbes(this.#expected, tape.init);
     this.#look();
-    const first = this.#report(-1, undefined, compareProbes(this.#expected, this.#actual));
-    if (first !== undefined) return first;
-    for (const [i, op] of tape.ops.entries()) {
-      const found = this.#step(i, op);
-      if (found !== undefined) return found;
-    }
-    return undefined;
+    return compareProbes(this.#expected, this.#actual);
   }
 
-  #step(index: number, op: Op): TapeDifference | undefined {
+  #step(op: Op): FieldDifference[] {
     this.#before = snapshot(this.#m);
     const answer = this.#answer(op);
     const differences = compareAnswer(op, answer, this.#upper);
@@ -113,7 +130,7 @@ class Replay {
       this.#look();
       differences.push(...compareProbes(this.#expected, this.#actual));
     }
-    return this.#report(index, op, differences);
+    return differences;
   }
 
   /** What the operation answered; the caller's death is an answer. */

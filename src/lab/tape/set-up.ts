@@ -35,6 +35,7 @@ import { TapeMachine } from './tape-machine.js';
 import { fromInteger, type Word64 } from './value.js';
 
 const D0_GRANT_FRAMES = 32;
+const D0_MAX_GRANT_FRAMES = 64;
 const GUEST_GRANT_FRAMES = 4;
 const GUEST_MAPTRACK_FRAMES = 4;
 const D0_MAPTRACK_FRAMES = 1024;
@@ -66,7 +67,7 @@ function* buildAll(m: TapeMachine): Steps<void> {
       privileged,
       vcpus: 1,
       paused: !runs,
-      maxGrantFrames: privileged ? D0_GRANT_FRAMES : GUEST_GRANT_FRAMES,
+      maxGrantFrames: privileged ? D0_MAX_GRANT_FRAMES : GUEST_GRANT_FRAMES,
       maxMaptrackFrames: privileged ? D0_MAPTRACK_FRAMES : GUEST_MAPTRACK_FRAMES,
     });
     if (runs) yield* bringUp(m, name, i, d);
@@ -82,11 +83,25 @@ function* bringUp(m: TapeMachine, name: string, number: number, d: DomainRef): S
   const guest = new TapeGuest(name, number, makeGuestCpu(cpu, kernelHandlers(fault)), fault);
   m.guests.set(name, guest);
   if (number !== 0) m.basePages.set(name, IMAGE_PAGES);
-  yield* guest.g.start();
+  if (number === 0) yield* guest.g.start();
   must(yield* mmuext(m.d0, mmu.MMUEXT_PIN_L4_TABLE, fromInteger(l4), number === 0 ? DOMID_SELF : number), 'pin');
+  yield* runInstead(m, guest);
   must(yield* mmuext(guest, mmu.MMUEXT_NEW_BASEPTR, fromInteger(l4), DOMID_SELF), 'switch of base');
   guest.g.setKernel(KERNEL_STACK_TOP, KERNEL_TEXT);
-  if (number !== 0) yield* guest.g.park();
+  yield* runAgain(m, guest);
+}
+
+/** One thread plays all vCPUs: d0 steps aside for a guest, */
+function* runInstead(m: TapeMachine, guest: TapeGuest): Steps<void> {
+  if (guest === m.d0) return;
+  yield* m.d0.g.park();
+  yield* guest.g.start();
+}
+/** and comes back. */
+function* runAgain(m: TapeMachine, guest: TapeGuest): Steps<void> {
+  if (guest === m.d0) return;
+  yield* guest.g.park();
+  yield* m.d0.g.start();
 }
 
 function must(rc: number, what: string, wanted = 0): void {
@@ -111,9 +126,9 @@ function* prepareGrants(m: TapeMachine, name: string): Steps<void> {
   const mfn = yield* listedFrame(m.d0, 0);
   m.grantFrames.set(name, mfn);
   if (owner === undefined) return;
-  if (name !== 'd0') yield* owner.g.start();
+  yield* runInstead(m, owner);
   must(yield* owner.map(OWN_GRANTS_VA, { lo: (mfn << 12) | RW_ENTRY, hi: 0 }), 'mapping of the grant table');
-  if (name !== 'd0') yield* owner.g.park();
+  yield* runAgain(m, owner);
 }
 
 /** Machine-to-physical entries of the special frames. */
