@@ -26,7 +26,7 @@ import {
 import { mfnValid } from '../../machine/frame.js';
 import type { Cpu } from '../../sync/actor.js';
 import { RANK } from '../../sync/lock-order.js';
-import { cas, ld, ldOnce, lock, or, peek, st, st64, stOnce, unlock } from '../../sync/primitives.js';
+import { cas, hi64, ld, ld64, ldOnce, lock, or, peek, st, st64, stOnce, unlock } from '../../sync/primitives.js';
 import type { Steps } from '../../sync/steps.js';
 import { EVENT } from '../../trace/events.js';
 import { trace } from '../../trace/ring.js';
@@ -42,6 +42,7 @@ import {
 } from '../domain.js';
 import { flushDomain } from '../flush.js';
 import { freeFrame } from '../heap.js';
+import { setM2p } from '../m2p.js';
 import { closeEntry, openEntry, setClaim, tableOf } from './claim.js';
 import { claim, outerClaim } from './scratch.js';
 import { grantReadLock, grantReadUnlock, grantTable, nrGrantEntries, sharedEntry } from './table.js';
@@ -133,11 +134,24 @@ function* complete(cpu: Cpu, taker: DomainRef, ref: number, mfn: Mfn, version: n
   const same = peek(claim.version(c)) === version;
   const shah = peek(claim.shah(c));
   if (same) {
-    if (version === 1)
-      yield* stOnce(shah + 1, mfn); // the taker waits for the bit that follows
-    else yield* st64(shah + V2_FRAME, mfn, 0);
+    yield* exchangeFrame(shah, version, mfn);
     yield* or(shah, GTF_transfer_completed);
   }
   yield* closeEntry(cpu, c, act);
   return same ? GNTST_okay : TOLD_NOBODY;
+}
+
+/**
+ * What the entry held is the frame's pseudo-physical number from now on; the entry holds the frame's own.
+ * Source: guest_physmap_add_page in gnttab_transfer, xen/common/grant_table.c.
+ */
+function* exchangeFrame(shah: number, version: number, mfn: Mfn): Steps<void> {
+  if (version === 1) {
+    yield* setM2p(mfn, yield* ldOnce(shah + 1), 0); // the taker's word, which it may change meanwhile
+    yield* stOnce(shah + 1, mfn); // the taker waits for the bit that follows
+    return;
+  }
+  const lo = yield* ld64(shah + V2_FRAME);
+  yield* setM2p(mfn, lo, hi64());
+  yield* st64(shah + V2_FRAME, mfn, 0);
 }
