@@ -43,7 +43,7 @@ export class EraseError extends Error {
  */
 
 /**
- * Whether `erase` changes anything but nothing at all in this file.
+ * Whether this file is one of the pair, which is never transformed.
  * @param {string} fileName
  */
 export function isPair(fileName) {
