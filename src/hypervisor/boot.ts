@@ -1,7 +1,7 @@
 /**
  * Power on: lays out the hypervisor's words, the heap, the machine-to-physical table and what guests see of it.
  *
- * Invariant: frame 0 is I/O memory, so that no table can be number 0; every frame has an owner or lies in the heap.
+ * Invariant: frame 0 is I/O memory, so that no table can be number 0; every frame has an owner, lies in the heap or in the hole below it.
  * Lock: none; one actor, the machine still.
  * Source: xen/arch/x86/setup.c, x86_64/mm.c (M2P, subarch_init_memory).
  * Differs: no superpages: the M2P is seen through ordinary tables below slot 256.
@@ -11,6 +11,7 @@ import { ENTRIES, entryLo, PAGE_ACCESSED, PAGE_NX_HI, PAGE_PRESENT, PAGE_USER } 
 import { HypervisorBug } from '../abi/errors.js';
 import {
   countInfo,
+  NO_OWNER,
   ownerWord,
   PGC_allocated,
   PGC_xen_heap,
@@ -38,6 +39,8 @@ export interface BootOptions {
   readonly debug?: boolean;
   /** Preemption checks a hypercall may ask before one answers yes; 0 or absent: never by count. */
   readonly quantum?: number;
+  /** The first frame that is memory; those below it are a hole that nobody ever owns. Absent: 1. */
+  readonly firstFrame?: number;
 }
 
 /** Starts the machine; what was in it before is gone (guest frames are zeroed when they are given out). */
@@ -51,8 +54,19 @@ export function hypervisorBoot(options: BootOptions): void {
   poke(globals.quantum, options.quantum ?? 0);
   specialDomain(DOM_XEN, DOMID_XEN);
   specialDomain(DOM_IO, DOMID_IO);
-  const first = layXenFrames();
-  heapInit(1, first - 1);
+  const end = layXenFrames();
+  const first = options.firstFrame ?? 1;
+  if (first >= end) throw new HypervisorBug(`no memory from frame ${String(first)} on`);
+  for (let m = 1; m < first; m++) hole(m as Mfn);
+  heapInit(first, end - 1);
+}
+
+/** A frame number behind which there is no memory for guests: no reference to it can ever be had. */
+function hole(mfn: Mfn): void {
+  poke(countInfo(mfn), 0);
+  poke(typeInfo(mfn), PGT_none);
+  poke(ownerWord(mfn), NO_OWNER);
+  poke(stampWord(mfn), 0);
 }
 
 function specialDomain(d: DomainRef, domid: Domid): void {

@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test, vi } from 'vitest';
 import { FAMILIES, tapeFile } from './data.js';
 
-// A tape needs a small machine, and each gets a fresh one.
+// What TAPE_MEMORY_MIB says; the memory is made when the first room of the core is imported.
 vi.hoisted(() => {
-  process.env['XENOLITH_MEMORY_MIB'] = '4';
+  process.env['XENOLITH_MEMORY_MIB'] = '96';
 });
 
 import { conform } from '../../src/lab/tape/conform.js';

@@ -6,6 +6,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { LabError, type SourcePosition } from '../../abi/errors.js';
+import { TAPE_MEMORY_MIB } from './names.js';
 import type { ConformReport, PlacedDifference } from './report.js';
 
 export const BUILDS = ['controlled', 'parallel'] as const;
@@ -40,8 +41,6 @@ export interface ConformThreadOptions extends ConformTask {
   readonly onDifferent?: ((d: PlacedDifference) => void) | undefined;
 }
 
-/** Memory of a tape's machine. */
-const MEMORY_MIB = '4';
 const here = import.meta.url;
 const dist = here.includes('/dist/')
   ? here.slice(0, here.lastIndexOf('/dist/'))
@@ -52,7 +51,7 @@ export function conformInThread(o: ConformThreadOptions): Promise<ConformReport 
   const task: ConformTask = { files: o.files, tape: o.tape, stopFirst: o.stopFirst };
   const worker = new Worker(new URL(`${dist}/dist/${o.build}/workers/conform.js`), {
     workerData: task,
-    env: { ...process.env, XENOLITH_MEMORY_MIB: MEMORY_MIB },
+    env: { ...process.env, XENOLITH_MEMORY_MIB: String(TAPE_MEMORY_MIB) },
     execArgv: ['--enable-source-maps'],
   });
   return new Promise((resolve, reject) => {

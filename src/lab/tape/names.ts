@@ -5,6 +5,8 @@
  */
 import type { Op, Tape } from './schema.js';
 
+/** MiB of memory that the machine of a tape needs (see set-up.ts); most of it is never touched. */
+export const TAPE_MEMORY_MIB = 96;
 /** Domain names that stand for fixed ids. */
 export const FIXED_DOMAINS: ReadonlySet<string> = new Set(['self', 'io', 'xen', 'inv', 'none']);
 /** Special frames of every running domain, in the order of their numbers. */

@@ -6,12 +6,14 @@
  * Source: tapes FORMAT.md (initial state).
  */
 import { HypervisorBug } from '../../abi/errors.js';
+import { GRANT_V1_PER_FRAME } from '../../abi/grant.js';
 import { DOMID_SELF } from '../../abi/frames.js';
 import { HYPERVISOR_memory_op, HYPERVISOR_mmu_update, HYPERVISOR_mmuext_op } from '../../abi/hypercall.js';
 import * as mem from '../../abi/memory.js';
 import * as mmu from '../../abi/mmu.js';
 import { buildDomain, hypervisorBoot } from '../../hypervisor/boot.js';
 import { CRASH_SITES, domain, findDomain, vcpuOf, type DomainRef } from '../../hypervisor/domain.js';
+import { FRAMES } from '../../machine/layout.js';
 import { CONTROL } from '../../sync/actor.js';
 import { peek, run } from '../../sync/primitives.js';
 import type { Steps } from '../../sync/steps.js';
@@ -26,7 +28,7 @@ import {
   type Fault,
 } from './guest.js';
 import { buildKernel, IMAGE_PAGES, setContext } from './kernel-image.js';
-import { SPECIALS, specialName } from './names.js';
+import { SPECIALS, specialName, TAPE_MEMORY_MIB } from './names.js';
 import { readDomain } from './probes.js';
 import type { Tape } from './schema.js';
 import { domidOf } from './symbols.js';
@@ -35,7 +37,14 @@ import { TapeMachine } from './tape-machine.js';
 import { fromInteger, type Word64 } from './value.js';
 
 const D0_GRANT_FRAMES = 32;
+/**
+ * Frame numbers lie above every grant reference of d0, as on any machine of some size: some tapes give a frame's number
+ * where a reference is expected, and Xen answered that there is no such reference.
+ */
+const FIRST_FRAME = D0_GRANT_FRAMES * GRANT_V1_PER_FRAME;
 const D0_MAX_GRANT_FRAMES = 64;
+/** Frames that are enough for any tape. */
+const FREE_FRAMES = 1024;
 const GUEST_GRANT_FRAMES = 4;
 const GUEST_MAPTRACK_FRAMES = 4;
 const D0_MAPTRACK_FRAMES = 1024;
@@ -44,7 +53,9 @@ const RW_ENTRY = 0x67;
 /** A fresh machine in the tape's initial state. */
 export function setUp(tape: Tape): TapeMachine {
   const m = new TapeMachine(tape);
-  hypervisorBoot({});
+  if (FRAMES < FIRST_FRAME + FREE_FRAMES)
+    throw new HypervisorBug(`a tape's machine has ${String(TAPE_MEMORY_MIB)} MiB`);
+  hypervisorBoot({ firstFrame: FIRST_FRAME });
   run(function* () {
     yield* buildAll(m);
     for (const name of m.domains()) yield* prepareGrants(m, name);
