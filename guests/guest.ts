@@ -11,9 +11,11 @@ import type { Steps } from '../src/sync/steps.js';
 import type { GuestCpu } from '../src/vcpu/guest-cpu.js';
 import type { TeardownDesign } from './designs/design.js';
 import { gntdevFileOps, gntdevVmOps, gntdevWorker } from './drivers/gntdev/device.js';
+import { setupGrantTable } from './drivers/grants.js';
 import { awaitKernel, bootFirst, bootOther, KERNEL_CHUNKS, layKernel, percpuOf, type KernelParams } from './kernel/boot.js';
 import type { KernelCpu } from './kernel/context.js';
 import type { Kernel } from './kernel/records.js';
+import { image } from './kernel/domain-image.js';
 import { makeTraps, type Traps } from './kernel/traps.js';
 import { anonVmOps } from './kernel/vm-ops.js';
 import { PROGRAMS } from './workloads/programs.js';
@@ -46,9 +48,12 @@ export function makeKernelCpu(g: GuestCpu, traps: Traps, k: Kernel, id: number, 
   return c;
 }
 
-/** Brings the vCPU up in its kernel; false when Xen refused the builder's tables. */
+/** Brings the vCPU up in its kernel; false when Xen refused its tables or its grant table. */
 export function* startVcpu(c: KernelCpu, p: KernelParams): Steps<boolean> {
-  if (c.id === 0) return yield* bootFirst(c, p);
+  if (c.id === 0) {
+    const { grantFrames } = p.spec;
+    return (yield* bootFirst(c, p)) && (yield* setupGrantTable(c, image.grantTable(p.spec), grantFrames));
+  }
   yield* awaitKernel(c.g, c.k);
   return yield* bootOther(c, p);
 }

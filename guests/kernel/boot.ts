@@ -6,7 +6,14 @@
  * Source: Linux arch/x86/xen/enlighten_pv.c (xen_start_kernel), mmu_pv.c (xen_setup_kernel_pagetable).
  */
 import type { Domid, Mfn, Pfn } from '../../src/abi/frames.js';
-import { MMUEXT_NEW_BASEPTR, MMUEXT_PIN_L4_TABLE, UVMF_INVLPG } from '../../src/abi/mmu.js';
+import { HYPERVISOR_vm_assist } from '../../src/abi/hypercall.js';
+import {
+  MMUEXT_NEW_BASEPTR,
+  MMUEXT_PIN_L4_TABLE,
+  UVMF_INVLPG,
+  VMASST_CMD_enable,
+  VMASST_TYPE_writable_pagetables,
+} from '../../src/abi/mmu.js';
 import { entryLo, PAGE_NX_HI } from '../../src/abi/pte.js';
 import { arenaAlloc, CHUNK } from '../../src/shm/arena.js';
 import { listAddTail, listInit } from '../../src/shm/list.js';
@@ -136,12 +143,20 @@ export function* bootFirst(c: KernelCpu, p: KernelParams): Steps<boolean> {
   const { k } = c;
   const l4 = yield* pfnToMfn(c, image.l4);
   if ((yield* mmuextOp(c, MMUEXT_PIN_L4_TABLE, l4)) < 0) return false;
+  if ((yield* enableAssist(c)) < 0) return false;
   const init = yield* initialMm(c);
   if (init === 0 || !(yield* enterKernel(c, p))) return false;
   if (p.sharedInfo >= 0) yield* mapXenFrame(c, image.sharedInfo(p.spec), p.sharedInfo as Mfn);
   yield* stOnce(kernel.ready(k), 1); // raced on purpose: the other vCPUs wait for it
   wake(kernel.ready(k));
   return true;
+}
+
+/** Stores to read-only L1s are to be emulated ([X36]). */
+function* enableAssist(c: KernelCpu): Steps<number> {
+  c.g.arg(0, VMASST_CMD_enable, 0);
+  c.g.arg(1, VMASST_TYPE_writable_pagetables, 0);
+  return yield* c.g.hypercall(HYPERVISOR_vm_assist);
 }
 
 /** Waits for the first vCPU, then switches to the kernel's tables. */

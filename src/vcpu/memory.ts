@@ -6,6 +6,7 @@
  * Source: DESIGN decisions 5, 6; reference performance.md 2.1, 2.2 (hit path and slow path apart, small functions).
  */
 import { PAGE_WORDS, type Va } from '../abi/frames.js';
+import { PFEC_page_present } from '../abi/trap.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { tlbOf } from '../machine/layout.js';
 import { ACCESS_EXEC, ACCESS_READ, tlbInit, tlbRead, tlbWrite } from '../machine/tlb.js';
@@ -115,12 +116,19 @@ export abstract class GuestMemory {
   *xchg(va: Va, lo: number, hi: number): Steps<number> {
     let oldLo = 0;
     let oldHi = 0;
+    const direct = (va & 7) === 0 ? yield* walkWrite(this.cpu, va) : 0;
+    if (direct > 0) return yield* xchg64(direct, lo, hi);
+    if (direct < 0 && (peek(vcpu.errorCode(this.cpu)) & PFEC_page_present) !== 0) {
+      // The emulator compares: learn what is there and offer that, so that one trap does ([X67]).
+      oldLo = yield* this.load(va);
+      oldHi = hi64();
+    }
     for (;;) {
       const w = yield* this.#locked(va, { bytes: 8, lo, hi, exchange: true, oldLo, oldHi });
       if (w >= 0) return yield* xchg64(w, lo, hi);
       if (w === GIVEN_UP) return yield* this.#zero();
       if (w === EMULATED) return yield* this.#pair(oldLo, oldHi);
-      // The emulator compares: learn what is there and offer that.
+      // Another store came between.
       oldLo = yield* this.load(va);
       oldHi = hi64();
     }

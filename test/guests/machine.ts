@@ -53,10 +53,10 @@ export function* makeDomain(o: DomainOptions = {}): Steps<TestDomain> {
   const populated = o.populated ?? 256;
   const spec: ImageSpec = {
     populated,
-    maxPfn: populated + 5 + (o.ballooned ?? 128),
+    maxPfn: populated + 3 + (o.ballooned ?? 128),
     vcpus: o.vcpus ?? 1,
     areaPages: 4,
-    grantFrames: 1,
+    grantFrames: 2,
   };
   const built = yield* buildGuest({
     domid: o.domid ?? 0,
