@@ -33,6 +33,7 @@ function* unpinLate(c: KernelCpu, m: Mm): Steps<void> {
 }
 
 export const baseDesign: Omit<TeardownDesign, 'name'> = Object.freeze({
+  oneLock: false,
   usesNotifier: false,
   vmFlags: VM_DONTCOPY | VM_DONTEXPAND | VM_MIXEDMAP,
   mapUnderPteLock: false,
@@ -44,11 +45,13 @@ export const baseDesign: Omit<TeardownDesign, 'name'> = Object.freeze({
   exitMmapPre: unpinNow,
   exitMmapPost: nothing,
   beforeUnpin: nothing,
-  unpinPtePage: nothing,
-  releasePtePage: nothing,
+  unpinPtePage: yes,
+  releasePtePage: yes,
   mmFree: unpinLate,
   invalidate: yes,
   vmaOpen: nothing,
   vmaClose: nothing,
   mapRelease: nothing,
+  refuses: () => '',
+  check: () => [],
 });

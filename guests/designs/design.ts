@@ -8,14 +8,25 @@
  * Source: section 5 of the Xen reference; ../linux-teardown for the notifier as merged.
  */
 import type { Pfn, Va } from '../../src/abi/frames.js';
+import type { Violation } from '../../src/abi/guest.js';
 import type { Steps } from '../../src/sync/steps.js';
 import type { GrantMap } from '../drivers/gntdev/map.js';
 import type { KernelCpu } from '../kernel/context.js';
 import type { Mm } from '../kernel/mm.js';
+import type { Kernel } from '../kernel/records.js';
 import type { Vma } from '../kernel/vma.js';
+
+/** What a scenario chooses beside the design. */
+export interface DesignOptions {
+  readonly splitPteLocks: boolean;
+  /** EXIT_6_1 or EXIT_2_6_25. */
+  readonly exitOrder: number;
+}
 
 export interface TeardownDesign {
   readonly name: string;
+  /** Only a kernel without split PTE locks runs it: it gets one whatever the options say. */
+  readonly oneLock: boolean;
   /** VMAs of the grant driver get an interval notifier, whose events arrive at `invalidate`. */
   readonly usesNotifier: boolean;
   /** VM_* flags of a VMA of grants. */
@@ -42,12 +53,18 @@ export interface TeardownDesign {
   exitMmapPre(c: KernelCpu, m: Mm): Steps<void>;
   /** Arch hook after all entries were cleared, before tables are freed. No lock held. */
   exitMmapPost(c: KernelCpu, m: Mm): Steps<void>;
-  /** Unpinning begins. pageTableLock held, nothing queued yet. */
+  /** Unpinning begins. pageTableLock held (and the one PTE lock of a kernel without split locks), nothing queued yet. */
   beforeUnpin(c: KernelCpu, m: Mm): Steps<void>;
-  /** The L1 `table` is about to be unpinned. Its PTE lock held; calls already queued have not happened. */
-  unpinPtePage(c: KernelCpu, m: Mm, table: Pfn): Steps<void>;
-  /** The L1 `table` has left the tree and is about to be unpinned (munmap) or freed. */
-  releasePtePage(c: KernelCpu, m: Mm, table: Pfn): Steps<void>;
+  /**
+   * The L1 `table` is about to be unpinned. Its PTE lock held; of the calls queued before, some may not have happened.
+   * False: an entry in it could not be unmapped, it must stay typed.
+   */
+  unpinPtePage(c: KernelCpu, m: Mm, table: Pfn): Steps<boolean>;
+  /**
+   * The L1 `table` is about to leave the tree for good. No PTE lock held. False: it must stay typed; it is then pinned by
+   * itself, and never used again.
+   */
+  releasePtePage(c: KernelCpu, m: Mm, table: Pfn): Steps<boolean>;
   /** The last holder of `m` lets go: its roots are about to be freed. No lock held. */
   mmFree(c: KernelCpu, m: Mm): Steps<void>;
 
@@ -69,4 +86,9 @@ export interface TeardownDesign {
   vmaClose(c: KernelCpu, v: Vma, map: GrantMap): Steps<void>;
   /** Nobody refers to `map` any more: what is still mapped through it must go now or be handed on. */
   mapRelease(c: KernelCpu, map: GrantMap): Steps<void>;
+
+  /** Why a kernel with these options cannot have it; '' when it can. */
+  refuses(o: DesignOptions): string;
+  /** What its own state says that must not be, in a still kernel ([I16], [I17]). */
+  check(k: Kernel): readonly Violation[];
 }

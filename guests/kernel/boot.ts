@@ -59,6 +59,10 @@ export interface KernelParams {
   readonly board: number;
   /** EXIT_6_1 or EXIT_2_6_25. */
   readonly exitOrder: number;
+  /** One lock per page-table page; yes unless said. */
+  readonly splitPteLocks?: boolean;
+  /** BACKING_*: what backs the kernel mapping of a grant; the balloon unless said. */
+  readonly backing?: number;
 }
 
 /** Chunks for `words` words. */
@@ -80,6 +84,8 @@ export function* layKernel(cpu: KernelCpu['cpu'], k: Kernel, p: KernelParams): S
   poke(kernel.p2m(k), p.p2m);
   poke(kernel.board(k), p.board);
   poke(kernel.exitOrder(k), p.exitOrder);
+  poke(kernel.splitPtl(k), p.splitPteLocks === false ? 0 : 1);
+  poke(kernel.backing(k), p.backing ?? 0);
   for (const [i, a] of p.actors.entries()) poke(kernel.actors(k) + i, a);
   const pages = yield* arenaAlloc(cpu, p.arena, chunksFor(pageArrayWords(p.spec.maxPfn)));
   const percpus = yield* arenaAlloc(cpu, p.arena, chunksFor(p.spec.vcpus * percpu.words));

@@ -22,6 +22,7 @@ import { invalidateEnd, invalidateStart, NOTIFY_CLEAR } from './notifier.js';
 import { entryPfn, pfnToMfn } from './p2m.js';
 import { page, pageOf } from './page.js';
 import { getAndClear, PTE_SPECIAL, readEntry, setPte, USER_PTE_HI, userFlags } from './pte.js';
+import { ptlOf } from './ptl.js';
 import { anonPrepare, rmapNew } from './rmap.js';
 import { flushPage } from './tlb.js';
 import { FAULT_OK, FAULT_OOM, FAULT_SIGBUS, FAULT_SIGSEGV } from './vm-ops.js';
@@ -60,7 +61,7 @@ function* demandZero(c: KernelCpu, m: Mm, v: Vma, va: Va, table: Pfn): Steps<num
   if (!(yield* anonPrepare(c, v))) return FAULT_OOM;
   const pfn = yield* allocZeroedPage(c);
   if (pfn === PFN_NONE) return FAULT_OOM;
-  const ptl = page.ptl(pageOf(c.k, table));
+  const ptl = ptlOf(c, table);
   const i = indexAt(va, 1);
   yield* klock(c, ptl, RANK.guestPteLock);
   const free = (yield* readEntry(c, table, i)) === 0;
@@ -102,7 +103,7 @@ function* copyOnWrite(c: KernelCpu, m: Mm, v: Vma, va: Va, table: Pfn, lo: numbe
 
 /** Makes the entry writable if this is the page's only user, else takes a reference for copying. */
 function* decideCow(c: KernelCpu, va: Va, table: Pfn, lo: number, old: Pfn): Steps<number> {
-  const ptl = page.ptl(pageOf(c.k, table));
+  const ptl = ptlOf(c, table);
   const i = indexAt(va, 1);
   const p = pageOf(c.k, old);
   let how = COW_STALE;
@@ -152,7 +153,7 @@ function* replace(
   old: Pfn,
   pfn: Pfn,
 ): Steps<boolean> {
-  const ptl = page.ptl(pageOf(c.k, table));
+  const ptl = ptlOf(c, table);
   const i = indexAt(va, 1);
   let ok = false;
   yield* klock(c, ptl, RANK.guestPteLock);

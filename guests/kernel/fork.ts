@@ -26,6 +26,7 @@ import { entryPfn } from './p2m.js';
 import { page, pageOf } from './page.js';
 import { pgdPin } from './pin.js';
 import { PTE_SPECIAL, readEntry, setPte, writeProtect } from './pte.js';
+import { ptlOf } from './ptl.js';
 import { anonJoin, type Anon } from './rmap.js';
 import { flushMm } from './tlb.js';
 import { firstVma, nextVma, vma, vmaAlloc, vmaEnd, vmaFree, vmaLink, vmaStart, VM_DONTCOPY, type Vma } from './vma.js';
@@ -96,8 +97,8 @@ function* copyRange(c: KernelCpu, parent: Mm, child: Mm, v: Vma): Steps<boolean>
 }
 
 function* copyTable(c: KernelCpu, child: Mm, from: Pfn, to: Pfn, start: Va, end: Va): Steps<void> {
-  const fromLock = page.ptl(pageOf(c.k, from));
-  const toLock = page.ptl(pageOf(c.k, to));
+  const fromLock = ptlOf(c, from);
+  const toLock = ptlOf(c, to);
   yield* klock(c, toLock, RANK.guestPteLock);
   yield* klock(c, fromLock, RANK.guestPteLock);
   enterLazyMmu(c);

@@ -29,6 +29,8 @@ export const mm = record('mm', {
   cpumask: 1,
   mmapLock: KLOCK_WORDS,
   pageTableLock: KLOCK_WORDS,
+  /** Guards all L1s of a kernel without split PTE locks (ptl.ts). */
+  pteLock: KLOCK_WORDS,
   vmas: MAP_WORDS,
   nrVmas: 1,
   /** Tables by level, for the counts of an unpin. */

@@ -22,8 +22,8 @@ import { klock, kunlock, writeLockMm, writeUnlockMm } from './lock.js';
 import { mm, type Mm } from './mm.js';
 import { aligned, copyVma, isolateOne, munmap } from './mmap.js';
 import { invalidateEnd, invalidateStart, NOTIFY_PROTECTION_VMA, NOTIFY_UNMAP } from './notifier.js';
-import { page, pageOf } from './page.js';
 import { commitProtection, getAndClear, PTE_SPECIAL, readEntry, setPte } from './pte.js';
+import { ptlOf } from './ptl.js';
 import { flushMmRange } from './tlb.js';
 import { findVma, vma, vmaEnd, vmaLink, vmaStart, VM_DONTEXPAND, VM_WRITE, type Vma } from './vma.js';
 import { findL1, indexAt, makeL1 } from './walk.js';
@@ -59,7 +59,7 @@ function* changeRange(c: KernelCpu, m: Mm, start: Va, end: Va, readOnly: boolean
 }
 
 function* changeTable(c: KernelCpu, table: Pfn, start: Va, end: Va): Steps<number> {
-  const ptl = page.ptl(pageOf(c.k, table));
+  const ptl = ptlOf(c, table);
   let changed = 0;
   yield* klock(c, ptl, RANK.guestPteLock);
   enterLazyMmu(c);
@@ -142,8 +142,8 @@ function* moveEntry(c: KernelCpu, m: Mm, from: Va, to: Va, special: boolean): St
   if (source === PFN_NONE) return true;
   const target = yield* makeL1(c, m, to);
   if (target === PFN_NONE) return false;
-  const first = page.ptl(pageOf(c.k, source));
-  const second = page.ptl(pageOf(c.k, target));
+  const first = ptlOf(c, source);
+  const second = ptlOf(c, target);
   yield* klock(c, first, RANK.guestPteLock);
   if (second !== first) yield* klock(c, second, RANK.guestPteLock);
   const i = indexAt(from, 1);

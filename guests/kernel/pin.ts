@@ -5,6 +5,7 @@
  * alias and PIN_L4, the user root's alias and PIN_L4. Of an unpin: UNPIN both roots, the user root's alias; then depth
  * first UNPIN (L1) and alias writable; the kernel root's alias last. Root aliases flush the TLB.
  * Invariant: between an L1's change of alias and its (un)pin its PTE lock is held, until the batch has run ([X70]).
+ * Without split PTE locks L1s are not pinned by themselves, and the one lock is held throughout.
  * Lock: mm.pageTableLock, held by the callers; PTE locks nest inside, several at once (up to a batch's worth).
  * Source: [X68], [X69]; ../linux-teardown items 2, 3; Linux arch/x86/xen/mmu_pv.c (__xen_pgd_pin, __xen_pgd_unpin).
  */
@@ -18,7 +19,7 @@ import {
 } from '../../src/abi/mmu.js';
 import { ENTRIES, PAGE_PRESENT, ROOT_XEN_FIRST } from '../../src/abi/pte.js';
 import { RANK } from '../../src/sync/lock-order.js';
-import { and, or, peek } from '../../src/sync/primitives.js';
+import { and, ld, or, peek } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { batchBegin, batchIssue, CB_UNLOCK, queueCallback, queueMmuext } from '../xen/batch.js';
 import { queueAlias } from './alias.js';
@@ -26,12 +27,13 @@ import type { KernelCpu } from './context.js';
 import { COUNT, WARN } from './counters.js';
 import { count, warn } from './count.js';
 import { directVa, PFN_NONE } from './layout.js';
-import { klock } from './lock.js';
-import { pgdOf, type Mm } from './mm.js';
+import { klock, kunlock } from './lock.js';
+import { mm, pgdOf, type Mm } from './mm.js';
 import { entryPfn, pfnToMfn } from './p2m.js';
 import { page, pageOf, PG_pinned } from './page.js';
 import { userPgd } from './pgd.js';
 import { KERNEL_RO, KERNEL_RW } from './pte.js';
+import { splitLocks } from './ptl.js';
 import { percpu } from './records.js';
 
 /** Applies `pinOne` or `unpinOne` to the tables below `table`, which is of `level`; user half only at the top. */
@@ -54,9 +56,10 @@ function* walkTables(c: KernelCpu, m: Mm, level: number, table: Pfn, pin: boolea
 function* pinOne(c: KernelCpu, m: Mm, level: number, pfn: Pfn): Steps<void> {
   const p = pageOf(c.k, pfn);
   if (((yield* or(page.flags(p), PG_pinned)) & PG_pinned) !== 0) return;
-  if (level === 1) yield* klock(c, page.ptl(p), RANK.guestPteLock);
+  const own = level === 1 && splitLocks(c);
+  if (own) yield* klock(c, page.ptl(p), RANK.guestPteLock);
   yield* queueAlias(c, pfn, KERNEL_RO, level === 4 ? UVMF_TLB_FLUSH : UVMF_NONE);
-  if (level !== 1) return;
+  if (!own) return;
   yield* queueMmuext(c, MMUEXT_PIN_L1_TABLE, yield* pfnToMfn(c, pfn));
   yield* queueCallback(c, CB_UNLOCK, page.ptl(p));
 }
@@ -64,14 +67,36 @@ function* pinOne(c: KernelCpu, m: Mm, level: number, pfn: Pfn): Steps<void> {
 /** xen_unpin_page. */
 function* unpinOne(c: KernelCpu, m: Mm, level: number, pfn: Pfn): Steps<void> {
   const p = pageOf(c.k, pfn);
-  if (((yield* and(page.flags(p), ~PG_pinned)) & PG_pinned) === 0) return;
+  if (((yield* ld(page.flags(p))) & PG_pinned) === 0) return;
   if (level === 1) {
-    yield* klock(c, page.ptl(p), RANK.guestPteLock);
-    yield* c.design.unpinPtePage(c, m, pfn);
-    yield* queueMmuext(c, MMUEXT_UNPIN_TABLE, yield* pfnToMfn(c, pfn));
+    yield* unpinL1(c, m, pfn);
+    return;
   }
+  yield* and(page.flags(p), ~PG_pinned);
   yield* queueAlias(c, pfn, KERNEL_RW, level === 4 ? UVMF_TLB_FLUSH : UVMF_NONE);
-  if (level === 1) yield* queueCallback(c, CB_UNLOCK, page.ptl(p));
+}
+
+/** The same for an L1, under its lock; one that the design must keep stays as it is. */
+function* unpinL1(c: KernelCpu, m: Mm, pfn: Pfn): Steps<void> {
+  const p = pageOf(c.k, pfn);
+  const own = splitLocks(c);
+  if (own) yield* klock(c, page.ptl(p), RANK.guestPteLock);
+  if (!(yield* c.design.unpinPtePage(c, m, pfn))) {
+    if (own) yield* kunlock(c, page.ptl(p));
+    return;
+  }
+  yield* and(page.flags(p), ~PG_pinned);
+  if (own) yield* queueMmuext(c, MMUEXT_UNPIN_TABLE, yield* pfnToMfn(c, pfn));
+  yield* queueAlias(c, pfn, KERNEL_RW, UVMF_NONE);
+  if (own) yield* queueCallback(c, CB_UNLOCK, page.ptl(p));
+}
+
+/** Without split locks nobody may store into an L1 from its change of alias to the (un)pin of the root ([X70]). */
+function* lockAll(c: KernelCpu, m: Mm): Steps<void> {
+  if (!splitLocks(c)) yield* klock(c, mm.pteLock(m), RANK.guestPteLock);
+}
+function* unlockAll(c: KernelCpu, m: Mm): Steps<void> {
+  if (!splitLocks(c)) yield* kunlock(c, mm.pteLock(m));
 }
 
 /** Pins the tree of `m`; false when Xen refused any part ([X78]). Lock held: pageTableLock. */
@@ -79,6 +104,7 @@ export function* pgdPin(c: KernelCpu, m: Mm): Steps<boolean> {
   const pgd = pgdOf(m);
   const user = userPgd(c, pgd);
   yield* count(c, COUNT.pins);
+  yield* lockAll(c, m);
   batchBegin(c);
   yield* walkTables(c, m, 4, pgd, true);
   yield* pinOne(c, m, 4, pgd);
@@ -86,6 +112,7 @@ export function* pgdPin(c: KernelCpu, m: Mm): Steps<boolean> {
   yield* pinOne(c, m, 4, user);
   yield* queueMmuext(c, MMUEXT_PIN_L4_TABLE, yield* pfnToMfn(c, user));
   const refused = yield* batchIssue(c, 0);
+  yield* unlockAll(c, m);
   if (refused !== 0) yield* warn(c, WARN.pin, pgd);
   return refused === 0;
 }
@@ -95,6 +122,7 @@ export function* pgdUnpin(c: KernelCpu, m: Mm): Steps<void> {
   const pgd = pgdOf(m);
   const user = userPgd(c, pgd);
   yield* count(c, COUNT.unpins);
+  yield* lockAll(c, m);
   yield* c.design.beforeUnpin(c, m);
   batchBegin(c);
   yield* queueMmuext(c, MMUEXT_UNPIN_TABLE, yield* pfnToMfn(c, pgd));
@@ -103,4 +131,5 @@ export function* pgdUnpin(c: KernelCpu, m: Mm): Steps<void> {
   yield* walkTables(c, m, 4, pgd, false);
   yield* unpinOne(c, m, 4, pgd);
   yield* batchIssue(c, 0);
+  yield* unlockAll(c, m);
 }

@@ -31,6 +31,10 @@ export const kernel = record('kernel', {
   percpus: 1,
   /** Order of exit_mmap: EXIT_6_1 or EXIT_2_6_25 ([X74]). */
   exitOrder: 1,
+  /** 1: split PTE locks (ptl.ts). */
+  splitPtl: 1,
+  /** What backs the kernel mapping of a grant: BACKING_* (drivers/gntdev/backing.ts). */
+  backing: 1,
   initMm: 1,
   /** Shared board through which domains find each other's rings (drivers/blk/board.ts); 0: none. */
   board: 1,

@@ -24,6 +24,7 @@ import { pfnToMfn } from './p2m.js';
 import { page, pageOf, PG_level1, PG_levels, PG_pinned, PG_table } from './page.js';
 import { userPgd } from './pgd.js';
 import { KERNEL_RO, KERNEL_RW, machineHi, machineLo, TABLE_FLAGS } from './pte.js';
+import { splitLocks } from './ptl.js';
 import { LAZY_MMU, type Kernel } from './records.js';
 
 export const isPinned = (k: Kernel, table: Pfn): boolean => (peek(page.flags(pageOf(k, table))) & PG_pinned) !== 0;
@@ -66,25 +67,29 @@ export function* joinTable(c: KernelCpu, m: Mm, level: number, pfn: Pfn, parent:
   yield* setUpper(c, level + 1, parent, i, entryLo(yield* pfnToMfn(c, pfn), TABLE_FLAGS), 0);
 }
 
-/** xen_alloc_ptpage for a pinned tree: Pinned, alias read-only, an L1 pinned by itself. */
+/** xen_alloc_ptpage for a pinned tree: Pinned, alias read-only, with split locks an L1 pinned by itself. */
 function* protectTable(c: KernelCpu, level: number, pfn: Pfn): Steps<void> {
   yield* or(page.flags(pageOf(c.k, pfn)), PG_pinned);
   batchBegin(c);
   yield* queueAlias(c, pfn, KERNEL_RO, 0);
-  if (level === 1) yield* queueMmuext(c, MMUEXT_PIN_L1_TABLE, yield* pfnToMfn(c, pfn));
+  if (level === 1 && splitLocks(c)) yield* queueMmuext(c, MMUEXT_PIN_L1_TABLE, yield* pfnToMfn(c, pfn));
   yield* batchIssue(c, LAZY_MMU);
 }
 
-/** Takes the table below entry `i` of `parent` out of the tree; it is the caller's to free, after the flush. */
+/**
+ * Takes the table below entry `i` of `parent` out of the tree; it is the caller's to free, after the flush. One that the
+ * design must keep stays pinned, read-only and out of use.
+ */
 export function* leaveTable(c: KernelCpu, m: Mm, level: number, pfn: Pfn, parent: Pfn, i: number): Steps<void> {
+  const goes = level !== 1 || (yield* c.design.releasePtePage(c, m, pfn));
   yield* setUpper(c, level + 1, parent, i, 0, 0);
   yield* count(c, COUNT.tablesReleased);
   yield* add(counterOf(m, level), -1);
-  if (level === 1) yield* c.design.releasePtePage(c, m, pfn);
+  if (!goes) return;
   const p = pageOf(c.k, pfn);
   if (((yield* ld(page.flags(p))) & PG_pinned) !== 0) {
     batchBegin(c);
-    if (level === 1) yield* queueMmuext(c, MMUEXT_UNPIN_TABLE, yield* pfnToMfn(c, pfn));
+    if (level === 1 && splitLocks(c)) yield* queueMmuext(c, MMUEXT_UNPIN_TABLE, yield* pfnToMfn(c, pfn));
     yield* queueAlias(c, pfn, KERNEL_RW, 0);
     yield* batchIssue(c, LAZY_MMU);
   }

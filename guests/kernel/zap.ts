@@ -23,6 +23,7 @@ import { invalidateEnd, invalidateStart, NOTIFY_UNMAP } from './notifier.js';
 import { entryPfn } from './p2m.js';
 import { page, pageOf } from './page.js';
 import { getAndClear, getAndClearFull, PTE_SPECIAL, readEntry } from './pte.js';
+import { ptlOf } from './ptl.js';
 import { CLEAR_DONE, CLEAR_KEEP, CLEAR_PLAIN } from './vm-ops.js';
 import { nextVma, vma, vmaEnd, vmaStart, type Vma } from './vma.js';
 import { findL1, indexAt } from './walk.js';
@@ -50,7 +51,7 @@ export function* zapRange(c: KernelCpu, m: Mm, v: Vma, start: Va, end: Va): Step
 }
 
 function* zapTable(c: KernelCpu, m: Mm, v: Vma, table: Pfn, start: Va, end: Va): Steps<void> {
-  const ptl = page.ptl(pageOf(c.k, table));
+  const ptl = ptlOf(c, table);
   yield* klock(c, ptl, RANK.guestPteLock);
   enterLazyMmu(c);
   for (let va = start; va < end; va = addVa(va, L1_SPAN)) {

@@ -29,6 +29,7 @@ import { mm, type Mm } from '../../kernel/mm.js';
 import { entryPfn, P2M_FOREIGN, pfnToMfn, setP2m } from '../../kernel/p2m.js';
 import { page, pageOf, PG_foreign } from '../../kernel/page.js';
 import { machineHi, machineLo, readEntry } from '../../kernel/pte.js';
+import { ptlOf } from '../../kernel/ptl.js';
 import { kernel } from '../../kernel/records.js';
 import { vmaStart, type Vma } from '../../kernel/vma.js';
 import { findL1, indexAt, makeL1 } from '../../kernel/walk.js';
@@ -87,7 +88,7 @@ function firstOfNextTable(v: Vma, first: number, n: number): number {
 
 function* mapUser(c: KernelCpu, m: Mm, map: GrantMap, v: Vma, first: number, end: number): Steps<number> {
   const table = yield* findL1(c, m, pageVa(v, first));
-  const ptl = page.ptl(pageOf(c.k, table));
+  const ptl = ptlOf(c, table);
   const flags = GNTMAP_host_map | GNTMAP_application_map | GNTMAP_contains_pte | (1 << GNTMAP_guest_avail0);
   if (c.design.mapUnderPteLock) yield* klock(c, ptl, RANK.guestPteLock);
   for (let i = first; i < end; i++) {
