@@ -27,6 +27,8 @@ const LOOK_MS = 2;
 export interface BuiltDomain {
   readonly words: DomainWords;
   readonly vcpus: readonly number[];
+  /** What its vCPU threads are told: plain data. */
+  readonly start: unknown;
 }
 
 /** What the control thread asks of the guests' side. */
@@ -69,6 +71,7 @@ function boot(guests: ControlGuests, plan: MachinePlan): Reply {
     control: CONTROL,
     regions: regions(),
     domains: built.map(({ b }) => b.words),
+    starts: Object.fromEntries(built.map(({ d, b }) => [d.name, b.start])),
     vcpus: built.flatMap(({ d, b }) => b.vcpus.map((cpu, id) => ({ cpu, domain: d.name, domid: d.domid, id }))),
   };
 }

@@ -117,7 +117,10 @@ class DesignRun {
     const vcpus = this.#start(go);
     const control = this.#machine.control();
     const overseen = control.ask({ kind: 'oversee', go, events: this.#options.events });
-    const ready = await Promise.race([vcpus.ready, sleep(this.#options.bounds.stepMs, 'late' as const)]);
+    const ready = await Promise.race([
+      vcpus.ready,
+      sleep(this.#options.bounds.stepMs, 'late' as const, { ref: false }),
+    ]);
     if (ready === 'late') this.#giveUp(bad('stalled', 'not every vCPU reached the barrier'));
     else this.#machine.go(go);
     const began = performance.now();
@@ -139,7 +142,9 @@ class DesignRun {
       this.#running.add(place);
       let onReady: () => void = () => undefined;
       readies.push(new Promise((resolve) => (onReady = resolve)));
-      const task = { kind: 'vcpu', go, place, plan: this.#plan, domain: this.#domain(place.domain) } as const;
+      const domain = this.#domain(place.domain);
+      const start = this.#booted.starts[place.domain];
+      const task = { kind: 'vcpu', go, place, plan: this.#plan, domain, start } as const;
       const reply = await thread.ask(task, onReady);
       this.#running.delete(place);
       onReady();

@@ -54,6 +54,8 @@ export interface DomainWords {
 export interface Booted {
   readonly kind: 'booted';
   readonly vcpus: readonly VcpuPlace[];
+  /** What a vCPU thread is told of its domain besides the scenario, by domain name; plain data of the guests' side. */
+  readonly starts: Readonly<Record<string, unknown>>;
   readonly control: number;
   readonly regions: Regions;
   readonly domains: readonly DomainWords[];
@@ -70,6 +72,7 @@ export interface VcpuTask {
   readonly place: VcpuPlace;
   readonly plan: MachinePlan;
   readonly domain: DomainSpec;
+  readonly start: unknown;
 }
 
 export type Task = ControlTask | VcpuTask;

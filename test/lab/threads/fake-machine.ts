@@ -47,7 +47,7 @@ function boot(plan: MachinePlan): Reply {
     { name: 'memory', from: 0 },
     { name: 'actors', from: cpuAt(0) },
   ];
-  return { kind: 'booted', vcpus, control: CONTROL, regions, domains };
+  return { kind: 'booted', vcpus, control: CONTROL, regions, domains, starts: {} };
 }
 
 function oversee(go: number): Reply {
