@@ -1,6 +1,9 @@
+/** Every recorded tape in this project's build, and proof that a wrong answer would be seen. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { readFileSync } from 'node:fs';
-import { describe, expect, test, vi } from 'vitest';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { FAMILIES, tapeFile } from './data.js';
 
 // What TAPE_MEMORY_MIB says; the memory is made when the first room of the core is imported.
@@ -8,21 +11,70 @@ vi.hoisted(() => {
   process.env['XENOLITH_MEMORY_MIB'] = '96';
 });
 
-import { conform } from '../../src/lab/tape/conform.js';
-import { differenceText } from '../../src/lab/tape/report.js';
+import { conformInThread } from '../../src/lab/tape/conform-thread.js';
+import { differenceText, type ConformReport } from '../../src/lab/tape/report.js';
 import { parseLine } from '../../src/lab/tape/reader.js';
 import { replayTape, type TapeResult } from '../../src/lab/tape/replay.js';
+import { BUILD } from '../../src/sync/primitives.js';
+import { mutate, type Mutation } from './mutate.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'replay-'));
+afterAll(() => {
+  rmSync(folder, { recursive: true });
+});
+
+/** Sixty thousand operations are replayed from dist, where the engine sees plain modules: five times as fast. */
+async function conform(file: string): Promise<ConformReport> {
+  const report = await conformInThread({ files: [file], build: BUILD });
+  if (report === undefined) throw new Error('the replay ended early');
+  return report;
+}
+
+const textOf = (family: string): string[] =>
+  gunzipSync(readFileSync(tapeFile(family)))
+    .toString()
+    .trim()
+    .split('\n');
 
 describe('recorded tapes', () => {
+  const counts = { directed: 217, pagetable: 420, grant: 399, lifecycle: 326, mixed: 328, agents: 328 };
+
   test.each(FAMILIES)('every tape of family %s answers as Xen did', { timeout: 60_000 }, async (family) => {
-    const report = await conform([tapeFile(family)]);
+    const report = await conform(tapeFile(family));
     expect(report.firstDifferences.slice(0, 3).map(differenceText)).toEqual([]);
-    expect(report.tapes).toBeGreaterThan(200);
-    expect(report.equal).toBe(report.tapes);
+    expect([report.build, report.tapes, report.equal]).toEqual([BUILD, counts[family], counts[family]]);
   });
 });
 
-/** A line of the directed family with `text` replaced once: the check must be able to fail. */
+describe('the check can fail', () => {
+  test('any one spoiled answer is found, at its operation', { timeout: 60_000 }, async () => {
+    const file = join(folder, 'spoiled.jsonl');
+    const spoiled = new Map<string, Mutation>();
+    const random = numbers(20261121);
+    const lines = FAMILIES.flatMap((family) => textOf(family).filter(() => random(4) === 0)).map((line) => {
+      const tape = JSON.parse(line) as { id: string; ops: { expect: Record<string, unknown> }[] };
+      spoiled.set(tape.id, mutate(tape, random));
+      return JSON.stringify(tape);
+    });
+    writeFileSync(file, lines.join('\n'));
+    const report = await conform(file);
+    const found = new Map(report.firstDifferences.map((d) => [d.tape, d.index]));
+    const missed = [...spoiled].filter(([id, m]) => found.get(id) !== m.index);
+    expect(missed).toEqual([]);
+    expect(spoiled.size).toBeGreaterThan(400);
+  });
+});
+
+/** A small generator of repeatable numbers below n. */
+function numbers(seed: number): (n: number) => number {
+  let state = seed >>> 0;
+  return (n) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 4294967296) * n);
+  };
+}
+
+/** A line of the directed family with `text` replaced once. */
 function corrupted(id: string, text: string | RegExp, by: string): TapeResult {
   const lines = gunzipSync(readFileSync(tapeFile('directed')))
     .toString()
@@ -35,7 +87,7 @@ function corrupted(id: string, text: string | RegExp, by: string): TapeResult {
 
 const fieldsOf = (r: TapeResult): string[] => (r.difference?.differences ?? []).map((d) => d.field);
 
-describe('the check can fail', () => {
+describe('what a difference says', () => {
   test('a changed return value is found at its operation', () => {
     const r = corrupted('directed-pin-empty-l1', '"rc":-16', '"rc":-22');
     expect([r.difference?.index, r.difference?.op?.op, fieldsOf(r)]).toEqual([3, 'poke', ['rc']]);
