@@ -1,0 +1,461 @@
+/**
+ * Grants under schedules: claim against revoke, unmap against unmap, unmap against use, handles against each other, and
+ * death against all of them. Each check has a twin that does it wrong, which the same walk must catch.
+ */
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+
+// Many short executions: the smallest machine boots fastest.
+vi.hoisted(() => {
+  process.env['XENOLITH_MEMORY_MIB'] = '4';
+});
+
+import { mfnWord, type Va } from '../../../src/abi/frames.js';
+import * as gnt from '../../../src/abi/grant.js';
+import { interleave, type Outcome } from '../../../src/explore/loop.js';
+import { randomWalk, xorshift } from '../../../src/explore/random-walk.js';
+import type { Strategy } from '../../../src/explore/strategy.js';
+import { destroyDomain } from '../../../src/hypervisor/domctl.js';
+import { domain, findDomain } from '../../../src/hypervisor/domain.js';
+import { putMaptrackHandle, getMaptrackHandle, NO_HANDLE } from '../../../src/hypervisor/grant/maptrack.js';
+import { unmapStateAt } from '../../../src/hypervisor/grant/scratch.js';
+import { grantTable } from '../../../src/hypervisor/grant/table.js';
+import { unmapCommon, unmapCommonComplete } from '../../../src/hypervisor/grant/unmap.js';
+import { vcpu } from '../../../src/machine/cpu-record.js';
+import { countInfo, PGC_count_mask, PGT_count_mask, typeInfo } from '../../../src/machine/frame.js';
+import { actor, CONTROL, cpuAt } from '../../../src/sync/actor.js';
+import { ldOnce, peek, poke, run, waitChange } from '../../../src/sync/primitives.js';
+import type { Steps } from '../../../src/sync/steps.js';
+import { VcpuStopped } from '../../../src/vcpu/stopped.js';
+import { boot, grant, GRANTS_VA, makeDom, on, slotVa, type Dom, type Guest } from './lab.js';
+import { claimsOf, entryWord, freeHandles, liveHandles, maptrackLimit, pinOf } from './tables.js';
+
+const RW = gnt.GNTMAP_host_map;
+const REF = 8;
+const CLAIMS = gnt.GTF_reading | gnt.GTF_writing;
+type Body = () => Steps<void>;
+
+let granter: Dom;
+let mapper: Dom;
+const build = (): void => {
+  boot();
+  granter = makeDom({ domid: 1 });
+  mapper = makeDom({ domid: 2, vcpus: 2 });
+  grant(granter, REF, 2, granter.frames[0]!);
+};
+beforeEach(build);
+
+const refs = (mfn: number): [number, number] => [
+  peek(countInfo(mfn as never)) & PGC_count_mask,
+  peek(typeInfo(mfn as never)) & PGT_count_mask,
+];
+
+/** A vCPU's life: it starts, does `body`, and is parked; dying on the way is an end like another. */
+const life = (c: Guest, body: () => Steps<void>): Body =>
+  function* () {
+    try {
+      yield* c.g.start();
+      yield* body();
+      yield* c.g.park();
+    } catch (e) {
+      if (!(e instanceof VcpuStopped)) throw e;
+    }
+  };
+
+/** A random walk in which each actor sets out only after a random number of steps, so that short lives meet long ones. */
+function staggered(seed: number, watch: () => void): Strategy {
+  const inner = randomWalk(seed);
+  const random = xorshift(seed * 7919);
+  let from: number[] = [];
+  return {
+    begin: (v) => {
+      inner.begin(v);
+      from = Array.from({ length: v.actors }, () => random() % 400);
+    },
+    pick: (v, running) => {
+      watch();
+      for (let tries = 0; tries < 30; tries++) {
+        const i = inner.pick(v, running);
+        if (v.steps >= (from[i] ?? 0)) return i;
+      }
+      return inner.pick(v, running);
+    },
+  };
+}
+
+/** Walks `runs` schedules of what `make` builds afresh each time; `look` after each. */
+function walk(runs: number, make: () => readonly Body[], look: () => void, watch: () => void = () => undefined): void {
+  for (let seed = 1; seed <= runs; seed++) {
+    const outcome: Outcome = interleave(make(), staggered(seed, watch));
+    if (outcome.kind === 'threw') throw outcome.error;
+    expect(outcome.kind).toBe('done');
+    look();
+  }
+}
+
+/** No lock is left, no pin without a handle, no handle lost. */
+function atRest(): void {
+  for (let i = 0; i < 9; i++) expect(peek(actor.heldCount(cpuAt(i)))).toBe(0);
+  expect(pinOf(granter.gt, REF)).toBe(liveHandles(mapper.gt).length);
+  expect(freeHandles(mapper.gt).length + liveHandles(mapper.gt).length).toBe(maptrackLimit(mapper.gt));
+}
+
+describe('a claim and a revoke of a version 1 entry', () => {
+  const ENTRY = (GRANTS_VA + REF * 8) as Va;
+  let revoked: boolean;
+  let mapped: boolean;
+
+  /** As a kernel ends foreign access: busy when in use, else the flags go from what was seen to 0, at once. */
+  function* revoke(g: Guest['g']): Steps<void> {
+    for (;;) {
+      const flags = yield* g.load16(ENTRY);
+      if ((flags & CLAIMS) !== 0) return;
+      if ((yield* g.cmpxchg16(ENTRY, flags, 0)) === 0) continue;
+      revoked = true;
+      return;
+    }
+  }
+  function* revokeWrongly(g: Guest['g']): Steps<void> {
+    if (((yield* g.load16(ENTRY)) & CLAIMS) !== 0) return;
+    yield* g.store16(ENTRY, 0);
+    revoked = true;
+  }
+  const make = (end: (g: Guest['g']) => Steps<void>) => (): Body[] => {
+    build();
+    revoked = false;
+    mapped = false;
+    const m = mapper.cpus[0]!;
+    return [
+      life(m, function* () {
+        const [r] = yield* m.map({ dom: 1, ref: REF, flags: RW, slot: 0 });
+        mapped = r!.status === gnt.GNTST_okay;
+      }),
+      life(granter.cpus[0]!, function* () {
+        yield* end(granter.cpus[0]!.g);
+      }),
+    ];
+  };
+
+  it('have exactly one winner in every schedule', () => {
+    const winners = new Set<string>();
+    walk(400, make(revoke), () => {
+      expect(mapped).not.toBe(revoked);
+      winners.add(mapped ? 'claim' : 'revoke');
+      atRest();
+      expect(claimsOf(granter.gt, REF)).toBe(mapped ? CLAIMS : 0);
+    });
+    expect(winners.size).toBe(2);
+  });
+
+  it('both win sometimes when the granter checks and stores in two steps', () => {
+    let both = 0;
+    walk(400, make(revokeWrongly), () => {
+      if (mapped && revoked) both++;
+    });
+    expect(both).toBeGreaterThan(0);
+  });
+});
+
+describe('a claim and a revoke of a version 2 entry', () => {
+  const ENTRY = (GRANTS_VA + REF * 16) as Va;
+  const STATUS = (slotVa(5) + REF * 2) as Va;
+  let free: boolean;
+  let mapped: boolean;
+
+  /** Flags first, then the status: no new claim can start, and an old one is seen. */
+  function* revoke(g: Guest['g']): Steps<void> {
+    yield* g.store16(ENTRY, 0);
+    free = ((yield* g.load16(STATUS)) & CLAIMS) === 0;
+  }
+  function* revokeWrongly(g: Guest['g']): Steps<void> {
+    const status = yield* g.load16(STATUS);
+    if ((status & CLAIMS) !== 0) return;
+    yield* g.store16(ENTRY, 0);
+    free = true;
+  }
+  const make = (end: (g: Guest['g']) => Steps<void>) => (): Body[] => {
+    build();
+    free = false;
+    mapped = false;
+    const c = granter.cpus[0]!;
+    on(c, function* () {
+      c.put(0, 2);
+      expect(yield* c.grantOp(gnt.GNTTABOP_set_version, 1)).toBe(0);
+      const status = peek(peek(grantTable.statusList(granter.gt)));
+      expect(yield* c.updateVa(slotVa(5), (status << 12) | 0x67)).toBe(0);
+      yield* c.g.store16(STATUS, 0);
+    });
+    const at = entryWord(granter.gt, REF);
+    poke(at + 2, granter.frames[0]!);
+    poke(at, gnt.GTF_permit_access | (2 << 16));
+    const m = mapper.cpus[0]!;
+    return [
+      life(m, function* () {
+        const [r] = yield* m.map({ dom: 1, ref: REF, flags: RW, slot: 0 });
+        mapped = r!.status === gnt.GNTST_okay;
+      }),
+      life(c, function* () {
+        yield* end(c.g);
+      }),
+    ];
+  };
+
+  it('never both win, and what a claim that lost had set is taken back', () => {
+    const seen = new Set<string>();
+    walk(400, make(revoke), () => {
+      expect(mapped && free).toBe(false);
+      seen.add(`${String(mapped)} ${String(free)}`);
+      atRest();
+      expect(claimsOf(granter.gt, REF)).toBe(mapped ? CLAIMS : 0);
+    });
+    expect(seen.has('true false') && seen.has('false true')).toBe(true);
+  });
+
+  it('both win sometimes when the granter looks before it closes', () => {
+    let both = 0;
+    walk(400, make(revokeWrongly), () => {
+      if (mapped && free) both++;
+    });
+    expect(both).toBeGreaterThan(0);
+  });
+});
+
+describe('an unmap', () => {
+  const word = (): number => mfnWord(granter.frames[0]!);
+  let handle: number;
+  /** What the granter found in its frame when it saw the grant free; undefined until then. */
+  let taken: number | undefined;
+  let late: number;
+
+  /** The other vCPU of the mapper stores through the mapping until it faults. */
+  const user = (): Body => {
+    const c = mapper.cpus[1]!;
+    return life(c, function* () {
+      for (let n = 1; n < 40; n++) {
+        yield* c.g.store32(slotVa(0), n);
+        if (c.g.faulted()) return;
+        yield* c.g.poll();
+      }
+    });
+  };
+  const owner = (): Body =>
+    function* () {
+      const at = entryWord(granter.gt, REF);
+      for (let v = yield* ldOnce(at); (v & CLAIMS) !== 0; v = yield* ldOnce(at)) yield* waitChange(CONTROL, at, v);
+      taken = peek(word());
+    };
+  const make = (unmap: (c: Guest) => Steps<void>) => (): Body[] => {
+    build();
+    taken = undefined;
+    const c = mapper.cpus[0]!;
+    handle = on(c, () => c.map({ dom: 1, ref: REF, flags: RW, slot: 0 }))[0]!.handle;
+    return [life(c, () => unmap(c)), user(), owner()];
+  };
+  const watch = (): void => {
+    if (taken !== undefined && peek(word()) !== taken) late++;
+  };
+  beforeEach(() => {
+    late = 0;
+  });
+
+  it('lets the granter see the grant free only when no vCPU can reach the frame any more', () => {
+    const proper = function* (c: Guest): Steps<void> {
+      expect(yield* c.unmap({ handle, slot: 0 })).toEqual([gnt.GNTST_okay]);
+    };
+    walk(300, make(proper), atRest, watch);
+    expect(late).toBe(0);
+  });
+
+  it('without its flush leaves a window, and the walk finds it', () => {
+    const unflushed = function* (c: Guest): Steps<void> {
+      const { cpu } = c.g;
+      const op = vcpu.copied(cpu);
+      const va = slotVa(0);
+      [va | 0, Math.floor(va / 4294967296) | 0xffff0000 | 0, 0, 0, handle, 0].forEach((v, i) => {
+        poke(op + i, v);
+      });
+      yield* unmapCommon(cpu, op, false, unmapStateAt(cpu, 0));
+      yield* unmapCommonComplete(cpu, unmapStateAt(cpu, 0));
+    };
+    walk(300, make(unflushed), () => undefined, watch);
+    expect(late).toBeGreaterThan(0);
+  });
+
+  it('of one handle by two vCPUs succeeds once', () => {
+    const statuses: number[] = [];
+    const firsts = new Set<number>();
+    walk(
+      300,
+      () => {
+        build();
+        statuses.length = 0;
+        handle = on(mapper.cpus[0]!, () => mapper.cpus[0]!.map({ dom: 1, ref: REF, flags: RW, slot: 0 }))[0]!.handle;
+        return mapper.cpus.map((c, i) =>
+          life(c, function* () {
+            const [s] = yield* c.unmap({ handle, slot: 0 });
+            if (s === gnt.GNTST_okay) firsts.add(i);
+            statuses.push(s!);
+          }),
+        );
+      },
+      () => {
+        expect([...statuses].sort((a, b) => a - b)).toEqual([gnt.GNTST_bad_handle, gnt.GNTST_okay]);
+        atRest();
+        expect(refs(granter.frames[0]!)).toEqual([1, 0]);
+      },
+    );
+    expect(firsts.size).toBe(2);
+  });
+
+  it('of the two halves of a map by two vCPUs frees the handle once (XSA-218)', () => {
+    walk(
+      300,
+      () => {
+        build();
+        const flags = RW | gnt.GNTMAP_device_map;
+        const [r] = on(mapper.cpus[0]!, () => mapper.cpus[0]!.map({ dom: 1, ref: REF, flags, slot: 0 }));
+        return [{ slot: 0 }, { dev: r!.dev }].map((half, i) =>
+          life(mapper.cpus[i]!, function* () {
+            expect(yield* mapper.cpus[i]!.unmap({ handle: r!.handle, ...half })).toEqual([gnt.GNTST_okay]);
+          }),
+        );
+      },
+      () => {
+        atRest();
+        expect([claimsOf(granter.gt, REF), refs(granter.frames[0]!)]).toEqual([0, [1, 0]]);
+      },
+    );
+  });
+});
+
+describe('handles', () => {
+  it('are each on one list or live when vCPUs take, steal and free at once (XSA-228)', () => {
+    walk(
+      150,
+      () => {
+        boot();
+        mapper = makeDom({ domid: 2, vcpus: 3, maxMaptrackFrames: 1 });
+        const taken: number[] = [];
+        return [0, 1, 2].map((v) => {
+          const { cpu } = mapper.cpus[v]!.g;
+          return function* () {
+            for (let n = 0; n < 12; n++) {
+              // Two taken for one freed, and whose it was does not matter.
+              const h = n % 3 === 2 ? taken.pop() : undefined;
+              if (h !== undefined) yield* putMaptrackHandle(cpu, mapper.gt, h);
+              else {
+                const got = yield* getMaptrackHandle(cpu, mapper.gt, v);
+                if (got !== NO_HANDLE) taken.push(got);
+              }
+            }
+            for (let h = taken.pop(); h !== undefined; h = taken.pop()) {
+              yield* putMaptrackHandle(cpu, mapper.gt, h);
+            }
+          };
+        });
+      },
+      () => {
+        const free = freeHandles(mapper.gt);
+        expect(new Set(free).size).toBe(free.length);
+        expect(free.length).toBe(maptrackLimit(mapper.gt));
+      },
+    );
+  });
+});
+
+describe('death', () => {
+  it('of the granter leaves mappers with consistent handles, or without a domain to unmap from', () => {
+    const ends = new Set<string>();
+    walk(
+      200,
+      () => {
+        build();
+        const c = mapper.cpus[0]!;
+        return [
+          life(c, function* () {
+            for (let n = 0; n < 2; n++) {
+              const [r] = yield* c.map({ dom: 1, ref: REF, flags: RW, slot: n });
+              ends.add(`map ${String(r!.status)}`);
+              if (r!.status !== gnt.GNTST_okay) continue;
+              const [s] = yield* c.unmap({ handle: r!.handle, slot: n });
+              ends.add(`unmap ${String(s)}`);
+            }
+          }),
+          function* () {
+            expect(yield* destroyDomain(CONTROL, granter.d)).toBe(0);
+          },
+        ];
+      },
+      () => {
+        expect(liveHandles(mapper.gt)).toEqual([]);
+        expect(freeHandles(mapper.gt).length).toBe(maptrackLimit(mapper.gt));
+        expect(run(() => findDomain(1))).toBe(0);
+      },
+    );
+    expect([...ends].sort()).toEqual(['map -2', 'map -9', 'map 0', 'unmap 0']);
+  });
+
+  it('of the mapper gives back every pin, bit and reference, whatever it was doing', () => {
+    const live = new Set<number>();
+    walk(
+      200,
+      () => {
+        build();
+        const c = mapper.cpus[0]!;
+        return [
+          life(c, function* () {
+            const maps = [0, 1, 2].map((slot) => ({ dom: 1, ref: REF, flags: RW, slot }));
+            const results = yield* c.map(...maps);
+            yield* c.unmap({ handle: results[0]!.handle, slot: 0 }, { handle: results[1]!.handle, slot: 1 });
+          }),
+          function* () {
+            for (let n = 0; n < 20; n++) yield* ldOnce(domain.dying(mapper.d));
+            live.add(liveHandles(mapper.gt).length);
+            for (;;) if ((yield* destroyDomain(CONTROL, mapper.d)) === 0) return;
+          },
+        ];
+      },
+      () => {
+        expect(run(() => findDomain(2))).toBe(0);
+        expect([pinOf(granter.gt, REF), claimsOf(granter.gt, REF)]).toEqual([0, 0]);
+        expect(refs(granter.frames[0]!)).toEqual([1, 0]);
+      },
+    );
+    expect(live.size).toBeGreaterThan(1);
+  });
+});
+
+describe('a change of version', () => {
+  it('behind the back of a map that fails leaves no bit set in either version', () => {
+    const seen = new Set<string>();
+    walk(
+      300,
+      () => {
+        build();
+        // A reserved entry: those may be in use while the version changes.
+        grant(granter, 3, 2, granter.frames[0]!);
+        const m = mapper.cpus[0]!;
+        const c = granter.cpus[0]!;
+        return [
+          life(m, function* () {
+            // Pins, then fails: no page-table entry is at that address.
+            const [r] = yield* m.map({ dom: 1, ref: 3, flags: RW | gnt.GNTMAP_contains_pte, pte: 4 });
+            expect(r!.status).toBe(gnt.GNTST_general_error);
+          }),
+          life(c, function* () {
+            c.put(0, 2);
+            seen.add(String(yield* c.grantOp(gnt.GNTTABOP_set_version, 1)));
+            c.put(0, 1);
+            seen.add(String(yield* c.grantOp(gnt.GNTTABOP_set_version, 1)));
+          }),
+        ];
+      },
+      () => {
+        expect(peek(grantTable.version(granter.gt))).toBe(1);
+        expect([pinOf(granter.gt, 3), claimsOf(granter.gt, 3)]).toEqual([0, 0]);
+        expect(peek(entryWord(granter.gt, 3))).toBe(gnt.GTF_permit_access | (2 << 16));
+        expect(refs(granter.frames[0]!)).toEqual([1, 0]);
+      },
+    );
+    expect(seen).toEqual(new Set(['0']));
+  });
+});
