@@ -252,3 +252,40 @@ export function grant(granter: Dom, ref: number, to: number, mfn: number, flags:
 
 /** Entry `i` of a domain's slots, low word. */
 export const slotEntry = (d: Dom, i: number): number => peek(mfnWord(d.l1) + 2 * i);
+
+export interface CopySide {
+  readonly dom: number;
+  readonly ref?: number;
+  readonly mfn?: number;
+  readonly offset: number;
+}
+export interface CopyOp {
+  readonly source: CopySide;
+  readonly dest: CopySide;
+  readonly length: number;
+}
+
+/** A batch of copies; answers the statuses. */
+export function* copyOp(c: Guest, ops: readonly CopyOp[]): Steps<number[]> {
+  ops.forEach((o, k) => {
+    const at = k * gnt.COPY_WORDS;
+    [o.source, o.dest].forEach((s, i) => {
+      c.put(at + 4 * i, s.ref ?? s.mfn ?? 0);
+      c.put(at + 4 * i + 1, 0);
+      c.put(at + 4 * i + gnt.COPY_PTR_WHERE, s.dom | (s.offset << 16));
+    });
+    const flags =
+      (o.source.ref === undefined ? 0 : gnt.GNTCOPY_source_gref) |
+      (o.dest.ref === undefined ? 0 : gnt.GNTCOPY_dest_gref);
+    c.put(at + gnt.COPY_LEN, o.length | (flags << 16));
+  });
+  const rc = yield* c.grantOp(gnt.GNTTABOP_copy, ops.length);
+  if (rc !== 0) throw new Error(`copy answered ${String(rc)}`);
+  return ops.map((_, k) => (c.get(k * gnt.COPY_WORDS + gnt.COPY_STATUS) << 16) >> 16);
+}
+
+export function setVersion(d: Dom, version: number): number {
+  const c = d.cpus[0]!;
+  c.put(0, version);
+  return on(c, () => c.grantOp(gnt.GNTTABOP_set_version, 1));
+}
