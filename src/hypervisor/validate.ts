@@ -5,8 +5,8 @@
  * the type word or word 3's validation fields; devalidation leaves the entries' words in place ([X9]).
  * Lock: the validate lock, ended by setting validated or partial, or by giving the type up.
  * Source: validate_page, devalidate_page, promote_l1_table … demote_l4_table, xen/arch/x86/mm.c; [X8], [X14], [X16].
- * Differs: not-present slots are no preemption checks; an interruption while resuming the very first (or last) entry of a
- * partial table is a restart too, where Xen forgets the entry's reference.
+ * Differs: not-present slots are no preemption checks; an interruption or an error while resuming the very first (or last)
+ * entry of a partial table keeps account of the entry's reference, which Xen forgets.
  */
 import { EINTR, ERESTART } from '../abi/errno.js';
 import { mfnWord, PAGE_WORDS, type Mfn } from '../abi/frames.js';
@@ -24,6 +24,7 @@ import {
   typeInfo,
   typeLevel,
 } from '../machine/frame.js';
+import { vcpu } from '../machine/cpu-record.js';
 import { FRAMES } from '../machine/layout.js';
 import type { Cpu } from '../sync/actor.js';
 import { and, cas, ld, or, peek, poke, stOnce, touch, wake } from '../sync/primitives.js';
@@ -31,7 +32,7 @@ import { POINT_READ, POINT_WRITE } from '../sync/schedule.js';
 import type { Steps } from '../sync/steps.js';
 import { domain, ownerDomain, type DomainRef } from './domain.js';
 import { adjustL1Hi, adjustL1Lo, getPageFromL1e, isGuestL4Slot, putPageFromL1e } from './l1e.js';
-import { getPageLight, PTF_partial_set, PTF_retain_ref_on_restart } from './page.js';
+import { getPageLight, putPage, PTF_partial_set, PTF_retain_ref_on_restart } from './page.js';
 import { hypercallPreemptCheck } from './preempt.js';
 import { adjustUpper, getPageFromUpper, isOldGuestTable, putPageFromUpper, setOldGuestTable } from './upper.js';
 import { initXenL4Slots } from './xen-slots.js';
@@ -147,10 +148,14 @@ function* promoteStopped(cpu: Cpu, mfn: Mfn, level: number, i: number, partial: 
     yield* setProgress(mfn, i, partial);
     return -ERESTART;
   }
-  if (i === 0) return rc;
   const slot = mfnWord(mfn) + 2 * i;
   const below = entryMfn(peek(slot), peek(slot + 1), FRAMES);
+  if (i === 0) {
+    if (partial !== 0 && !isOldGuestTable(cpu, below)) yield* putPage(cpu, below);
+    return rc;
+  }
   const transfer = level > 2 && below >= 0 && isOldGuestTable(cpu, below);
+  if (!transfer && peek(vcpu.oldGuestTable(cpu)) !== 0) poke(vcpu.nLostTables(cpu), peek(vcpu.nLostTables(cpu)) + 1);
   yield* setProgress(mfn, i, transfer ? PTF_partial_set : partial);
   setOldGuestTable(cpu, mfn, true, NO_TABLE);
   return rc;

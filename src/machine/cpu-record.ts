@@ -84,6 +84,8 @@ export const vcpu = {
   oldGuestPtpg: at(101),
   /** 1: a #GP(0) waits for this vCPU (debug hypervisor, [X61]); taken by whoever delivers traps. */
   pendingGp: at(102),
+  /** Tables that were to be finished first and were forgotten, as Xen forgets them (src/hypervisor/upper.ts). */
+  nLostTables: at(103),
   /** TLB keys (shifted by 16) of live entries: not global, global. Owner only. */
   tlbKey: at(104),
   tlbGlobalKey: at(105),
