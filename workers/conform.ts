@@ -2,9 +2,9 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { LabError } from '../src/abi/errors.js';
 import { conform } from '../src/lab/tape/conform.js';
-import type { ConformTask, FromConform } from '../src/lab/tape/conform-thread.js';
+import type { FromConform, ThreadTask } from '../src/lab/tape/conform-thread.js';
 
-const task = workerData as ConformTask;
+const task = workerData as ThreadTask;
 const say = (m: FromConform): void => {
   parentPort?.postMessage(m);
 };
@@ -13,8 +13,9 @@ try {
   const report = await conform(task.files, {
     tape: task.tape,
     stopFirst: task.stopFirst,
+    stop: () => Atomics.load(task.stopped, 0) !== 0,
     progress: (tapes, different) => {
-      if (tapes % 10 === 0) say({ kind: 'progress', tapes, different });
+      say({ kind: 'progress', tapes, different });
     },
     different: (difference) => {
       say({ kind: 'different', difference });

@@ -21,7 +21,7 @@ Examples:
   $ xenolith conform pagetable.jsonl --tape main-pagetable-12
   $ xenolith conform grant.jsonl --build controlled --stop-first
 
-Exit codes: 0 all tapes equal, 1 some differ, 2 a file cannot be read or a line is no tape, 3 the laboratory broke.
+Exit codes: 0 all tapes equal, 1 some differ or interrupted, 2 a file cannot be read or a line is no tape, 3 the laboratory broke.
 `;
 
 /** Adds the command; `done` receives the exit code. */
@@ -60,11 +60,10 @@ async function conformFiles(files: readonly string[], flags: ConformFlags, t: Te
       }),
     );
     t.status('');
-    if (report === undefined) return EXIT_UNEXPECTED;
-    if (report.tapes === 0)
+    if (report.tapes === 0 && report.complete)
       throw new LabError('NO_TAPES', 'no tape was chosen', { hint: 'look at --tape and the files' });
     t.out(json ? `${JSON.stringify(report, null, 2)}\n` : `${summaryText(report)}\n`);
-    return report.different === 0 ? EXIT_OK : EXIT_UNEXPECTED;
+    return report.different === 0 && report.complete ? EXIT_OK : EXIT_UNEXPECTED;
   } catch (e) {
     if (!(e instanceof LabError)) throw e;
     t.status('');

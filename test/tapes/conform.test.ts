@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, describe, expect, test } from 'vitest';
 import { main } from '../../src/cli/program.js';
-import type { ConformReport } from '../../src/lab/tape/report.js';
+import { conformInThread } from '../../src/lab/tape/conform-thread.js';
+import { summaryText, type ConformReport } from '../../src/lab/tape/report.js';
 import { tapeFile } from './data.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'conform-'));
@@ -94,6 +95,22 @@ describe('xenolith conform', () => {
     const broken = await conform(path);
     expect([broken.code, broken.out]).toEqual([2, '']);
     expect(broken.err).toMatch(new RegExp(`broken.jsonl:2:1: tape x: .*\n +hint: `));
+  });
+
+  test('ends early when asked to, and says what was replayed until then', async () => {
+    const stop = new AbortController();
+    const report = await conformInThread({
+      files: [tapeFile('agents'), tapeFile('grant')],
+      build: 'parallel',
+      stop: stop.signal,
+      onProgress: () => {
+        stop.abort();
+      },
+    });
+    expect(report.complete).toBe(false);
+    expect(report.tapes).toBeGreaterThan(0);
+    expect(report.tapes).toBeLessThan(328 + 399);
+    expect(summaryText(report)).toContain('stopped before the last tape');
   });
 
   test('refuses an unknown build', async () => {

@@ -3,6 +3,7 @@
  *
  * Source: tapes FORMAT.md (poke, fill, peek, snap, vread, vwrite, m2p).
  */
+import { LabError } from '../../abi/errors.js';
 import { ENTRIES } from '../../abi/pte.js';
 import type { Va } from '../../abi/frames.js';
 import { MMUEXT_ARG1, MMUEXT_INVLPG_LOCAL, MMUEXT_OP_WORDS } from '../../abi/mmu.js';
@@ -40,6 +41,7 @@ export function* doPoke(m: TapeMachine, by: TapeGuest, op: OpOf<'poke'>): Steps<
 }
 
 export function* doFill(m: TapeMachine, by: TapeGuest, op: OpOf<'fill'>): Steps<Answer> {
+  if (op.i + op.n > ENTRIES) throw new LabError('TAPE_FILL', `tape ${m.tape.id}: a fill runs over the end of ${op.f}`);
   const rc = yield* open(m, by, op.f, RW_WINDOW, op.dom);
   if (rc !== 0) return { rc };
   const step = typeof op.step === 'number' ? fromInteger(op.step) : parseHex(op.step);

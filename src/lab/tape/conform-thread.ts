@@ -19,6 +19,11 @@ export interface ConformTask {
   readonly stopFirst?: boolean | undefined;
 }
 
+/** The task with a word that is not 0 when the thread shall come to an end. */
+export interface ThreadTask extends ConformTask {
+  readonly stopped: Int32Array;
+}
+
 /** What the thread says while it works and when it ends. */
 export type FromConform =
   | { readonly kind: 'progress'; readonly tapes: number; readonly different: number }
@@ -41,30 +46,45 @@ export interface ConformThreadOptions extends ConformTask {
   readonly onDifferent?: ((d: PlacedDifference) => void) | undefined;
 }
 
+/** A tape takes milliseconds: a thread that says nothing for so long hangs. */
+const STALL_MS = 60_000;
 const here = import.meta.url;
 const dist = here.includes('/dist/')
   ? here.slice(0, here.lastIndexOf('/dist/'))
   : new URL('../../..', here).href.replace(/\/$/, '');
 
-/** Replays the files; rejects with LabError for input that cannot be used. Undefined: stopped before its end. */
-export function conformInThread(o: ConformThreadOptions): Promise<ConformReport | undefined> {
-  const task: ConformTask = { files: o.files, tape: o.tape, stopFirst: o.stopFirst };
+/** Replays the files; rejects with LabError for input that cannot be used. */
+export function conformInThread(o: ConformThreadOptions): Promise<ConformReport> {
+  const stopped = new Int32Array(new SharedArrayBuffer(4));
+  const task: ThreadTask = { files: o.files, tape: o.tape, stopFirst: o.stopFirst, stopped };
   const worker = new Worker(new URL(`${dist}/dist/${o.build}/workers/conform.js`), {
     workerData: task,
     env: { ...process.env, XENOLITH_MEMORY_MIB: String(TAPE_MEMORY_MIB) },
     execArgv: ['--enable-source-maps'],
   });
+  o.stop?.addEventListener('abort', () => Atomics.store(stopped, 0, 1));
+  return outcome(worker, o).finally(() => void worker.terminate());
+}
+
+function outcome(worker: Worker, o: ConformThreadOptions): Promise<ConformReport> {
   return new Promise((resolve, reject) => {
-    o.stop?.addEventListener('abort', () => void worker.terminate());
+    let tapes = 0;
+    const stall = setTimeout(() => {
+      reject(new Error(`the replay stands still after ${String(tapes)} tapes`));
+    }, STALL_MS);
     worker.on('message', (m: FromConform) => {
-      if (m.kind === 'progress') o.onProgress?.(m.tapes, m.different);
-      else if (m.kind === 'different') o.onDifferent?.(m.difference);
+      stall.refresh();
+      if (m.kind === 'progress') {
+        tapes = m.tapes;
+        o.onProgress?.(m.tapes, m.different);
+      } else if (m.kind === 'different') o.onDifferent?.(m.difference);
       else if (m.kind === 'report') resolve(m.report);
       else reject(asLabError(m.error));
     });
     worker.on('error', reject);
-    worker.on('exit', () => {
-      resolve(undefined);
+    worker.on('exit', (code) => {
+      clearTimeout(stall);
+      reject(new Error(`the replaying thread ended with code ${String(code)}`));
     });
   });
 }

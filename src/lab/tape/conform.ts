@@ -3,15 +3,18 @@
  *
  * Source: tapes FORMAT.md.
  */
-import type { FamilyCount, ConformReport, PlacedDifference } from './report.js';
-import { readTapes } from './reader.js';
-import { REPLAY_BUILD, replayTape } from './replay.js';
+import type { SourcePosition } from '../../abi/errors.js';
+import { readTapes, type PlacedTape } from './reader.js';
+import { REPLAY_BUILD, replayTape, type TapeResult } from './replay.js';
+import type { ConformReport, FamilyCount, PlacedDifference } from './report.js';
 
 export interface ConformOptions {
   /** Only tapes whose id is this, or begins with this when it ends in `*`. */
   readonly tape?: string | undefined;
   /** Ends at the first tape that differs. */
   readonly stopFirst?: boolean | undefined;
+  /** Asked before each tape: true ends the replay, with a report of what was replayed. */
+  readonly stop?: (() => boolean) | undefined;
   readonly progress?: ((tapes: number, different: number) => void) | undefined;
   readonly different?: ((d: PlacedDifference) => void) | undefined;
 }
@@ -21,29 +24,66 @@ const chosen = (pattern: string | undefined, id: string): boolean =>
 
 /** Replays every chosen tape of `files`; throws LabError when a file cannot be read or holds something else. */
 export async function conform(files: readonly string[], options: ConformOptions = {}): Promise<ConformReport> {
-  const families: Record<string, FamilyCount> = {};
-  const firstDifferences: PlacedDifference[] = [];
-  let tapes = 0;
-  let operations = 0;
+  const tally = new Tally(options);
   for (const file of files) {
-    await readTapes(file, ({ tape, position }) => {
-      if (!chosen(options.tape, tape.id)) return true;
-      const result = replayTape(tape);
-      const count = (families[tape.family] ??= { tapes: 0, equal: 0 });
-      tapes++;
-      count.tapes++;
-      operations += result.ops;
-      if (result.difference === undefined) count.equal++;
-      else {
-        const placed = { ...result.difference, position };
-        firstDifferences.push(placed);
-        options.different?.(placed);
-      }
-      options.progress?.(tapes, firstDifferences.length);
-      return !(options.stopFirst === true && firstDifferences.length > 0);
-    });
-    if (options.stopFirst === true && firstDifferences.length > 0) break;
+    await readTapes(file, (placed) => tally.take(placed));
+    if (tally.ended) break;
   }
-  const different = firstDifferences.length;
-  return { build: REPLAY_BUILD, tapes, operations, equal: tapes - different, different, families, firstDifferences };
+  return tally.report();
+}
+
+/** Counts of the tapes replayed so far. */
+class Tally {
+  /** No further tape is wanted. */
+  ended = false;
+  readonly #options: ConformOptions;
+  readonly #families: Record<string, FamilyCount> = {};
+  readonly #differences: PlacedDifference[] = [];
+  #complete = true;
+  #tapes = 0;
+  #operations = 0;
+
+  constructor(options: ConformOptions) {
+    this.#options = options;
+  }
+
+  /** Replays a tape if it is one of those; answers whether to go on. */
+  take({ tape, position }: PlacedTape): boolean {
+    if (this.#options.stop?.() === true) {
+      this.#complete = false;
+      this.ended = true;
+    } else if (chosen(this.#options.tape, tape.id)) {
+      this.#count(replayTape(tape), position);
+      this.ended = this.#options.stopFirst === true && this.#differences.length > 0;
+    }
+    return !this.ended;
+  }
+
+  #count(result: TapeResult, position: SourcePosition): void {
+    const family = (this.#families[result.family] ??= { tapes: 0, equal: 0 });
+    family.tapes++;
+    this.#tapes++;
+    this.#operations += result.ops;
+    if (result.difference === undefined) family.equal++;
+    else {
+      const placed = { ...result.difference, position };
+      this.#differences.push(placed);
+      this.#options.different?.(placed);
+    }
+    this.#options.progress?.(this.#tapes, this.#differences.length);
+  }
+
+  report(): ConformReport {
+    const different = this.#differences.length;
+    return {
+      build: REPLAY_BUILD,
+      complete: this.#complete,
+      tapes: this.#tapes,
+      operations: this.#operations,
+      equal: this.#tapes - different,
+      different,
+      families: this.#families,
+      firstDifferences: this.#differences,
+    };
+  }
 }

@@ -92,18 +92,23 @@ class Replay {
     const first = this.#guarded(-1, undefined, () => this.#begin());
     if (first !== undefined) return first;
     for (const [i, op] of tape.ops.entries()) {
+      if (this.#m.stopped.has('d0'))
+        return this.#report(i, op, [{ field: 'op', expected: op.op, actual: 'd0 is dead' }]);
       const found = this.#guarded(i, op, () => this.#step(op));
       if (found !== undefined) return found;
     }
     return undefined;
   }
 
-  /** A broken invariant of the hypervisor is told like a difference: the other tapes can still be replayed. */
+  /**
+   * A broken invariant of the hypervisor, or d0's death under the probes, is told like a difference: the other tapes
+   * can still be replayed.
+   */
   #guarded(index: number, op: Op | undefined, body: () => FieldDifference[]): TapeDifference | undefined {
     try {
       return this.#report(index, op, body());
     } catch (e) {
-      if (!(e instanceof HypervisorBug)) throw e;
+      if (!(e instanceof HypervisorBug || e instanceof VcpuStopped)) throw e;
       const actual = (e.stack ?? e.message).split('\n').slice(0, 8);
       return this.#report(index, op, [{ field: 'bug', expected: undefined, actual }]);
     }

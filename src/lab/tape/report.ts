@@ -16,6 +16,8 @@ export interface FamilyCount {
 /** The outcome over all files. */
 export interface ConformReport {
   readonly build: string;
+  /** False: stopped from outside before the last tape. */
+  readonly complete: boolean;
   readonly tapes: number;
   readonly operations: number;
   readonly equal: number;
@@ -34,7 +36,7 @@ export function summaryText(r: ConformReport): string {
     ([name, f]) => `${name.padEnd(12)} ${String(f.equal).padStart(5)} of ${String(f.tapes).padStart(5)} equal`,
   );
   const total = `${String(r.tapes)} tapes, ${String(r.operations)} operations: ${String(r.equal)} equal, ${String(r.different)} different (${r.build} build)`;
-  return [...lines, total].join('\n');
+  return [...lines, total, ...(r.complete ? [] : ['stopped before the last tape'])].join('\n');
 }
 
 /** The first difference of a tape: where, the operation, each field, the frames that it is about. */
