@@ -72,14 +72,7 @@ export interface TeardownDesign {
    * Entries in [start, end) of the VMA of `map` are about to go (NOTIFY_* event). False: would have to wait and may
    * not. No PTE lock held.
    */
-  invalidate(
-    c: KernelCpu,
-    map: GrantMap,
-    start: Va,
-    end: Va,
-    event: number,
-    blockable: boolean,
-  ): Steps<boolean>;
+  invalidate(c: KernelCpu, map: GrantMap, start: Va, end: Va, event: number, blockable: boolean): Steps<boolean>;
   /** The VMA of `map` was copied (split, mremap). mmapLock exclusive. */
   vmaOpen(c: KernelCpu, v: Vma, map: GrantMap): Steps<void>;
   /** The VMA of `map` goes; its entries and tables are gone. */

@@ -6,38 +6,26 @@
  * Rule: [X74], [Q5]; a refused handle is dropped with a warning. Lock: none beyond the driver's.
  * Source: Linux 6.1 drivers/xen/gntdev.c (gntdev_invalidate); ../linux-teardown items 1, 8-13.
  */
-import { PAGE_SIZE, type Va } from '../../src/abi/frames.js';
+import type { Va } from '../../src/abi/frames.js';
 import type { Steps } from '../../src/sync/steps.js';
-import { grantMap, mapCount, type GrantMap } from '../drivers/gntdev/map.js';
+import type { GrantMap } from '../drivers/gntdev/map.js';
 import { unmapRangeAsync } from '../drivers/gntdev/unmap.js';
 import type { KernelCpu } from '../kernel/context.js';
-import { ldVa } from '../kernel/words.js';
 import { baseDesign } from './base.js';
+import { coveredPages } from './covered.js';
 import type { TeardownDesign } from './design.js';
-
-/** The pages of `map` that lie in [start, end) of its mm: the first, and the one after the last. */
-export function* coveredPages(map: GrantMap, start: Va, end: Va): Steps<readonly [number, number]> {
-  const base = yield* ldVa(grantMap.start(map));
-  const first = Math.max(0, Math.floor((start - base) / PAGE_SIZE));
-  return [first, Math.min(mapCount(map), Math.ceil((end - base) / PAGE_SIZE))];
-}
+import { needsNotifiers } from './notifier.js';
 
 export const notifierAsync: TeardownDesign = Object.freeze({
   ...baseDesign,
   name: 'notifier-async',
   usesNotifier: true,
   forgetsRefused: true,
-  *invalidate(
-    c: KernelCpu,
-    map: GrantMap,
-    start: Va,
-    end: Va,
-    _event: number,
-    blockable: boolean,
-  ): Steps<boolean> {
+  *invalidate(c: KernelCpu, map: GrantMap, start: Va, end: Va, _event: number, blockable: boolean): Steps<boolean> {
     if (!blockable) return false;
     const [first, last] = yield* coveredPages(map, start, end);
     yield* unmapRangeAsync(c, map, first, last);
     return true;
   },
+  refuses: needsNotifiers,
 });

@@ -5,7 +5,7 @@
  * interrupt uses it.
  * Lock: none. Source: xen/include/public/grant_table.h; ../linux-teardown item 9 (one call for a whole range).
  */
-import type { Va } from '../../src/abi/frames.js';
+import { vaHi, vaLo, type Va } from '../../src/abi/frames.js';
 import {
   GNTTABOP_map_grant_ref,
   GNTTABOP_unmap_grant_ref,
@@ -14,6 +14,7 @@ import {
   MAP_GRANT_WORDS,
   MAP_HANDLE,
   MAP_REF,
+  REPLACE_NEW,
   UNMAP_GRANT_WORDS,
   UNMAP_HANDLE,
   UNMAP_STATUS,
@@ -51,12 +52,21 @@ export function* putMap(
   yield* c.g.storeWords(opVa(c, i, MAP_GRANT_WORDS), s, MAP_GRANT_WORDS);
 }
 
-/** Puts unmap operation `i`. */
-export function* putUnmap(c: KernelCpu, i: number, hostLo: number, hostHi: number, handle: number): Steps<void> {
+/** Puts unmap operation `i`; of an unmap_and_replace, `replacement` is the address whose entry is to move in. */
+export function* putUnmap(
+  c: KernelCpu,
+  i: number,
+  hostLo: number,
+  hostHi: number,
+  handle: number,
+  replacement: Va = 0 as Va,
+): Steps<void> {
   const s = percpu.scratch(c.pc);
   for (let w = 0; w < UNMAP_GRANT_WORDS; w++) poke(s + w, 0);
   poke(s, hostLo);
   poke(s + 1, hostHi);
+  poke(s + REPLACE_NEW, vaLo(replacement));
+  poke(s + REPLACE_NEW + 1, vaHi(replacement));
   poke(s + UNMAP_HANDLE, handle);
   yield* c.g.storeWords(opVa(c, i, UNMAP_GRANT_WORDS), s, UNMAP_GRANT_WORDS);
 }
@@ -74,8 +84,9 @@ function* grantCall(c: KernelCpu, cmd: number, n: number): Steps<number> {
 export function* callMap(c: KernelCpu, n: number): Steps<number> {
   return yield* grantCall(c, GNTTABOP_map_grant_ref, n);
 }
-export function* callUnmap(c: KernelCpu, n: number): Steps<number> {
-  return yield* grantCall(c, GNTTABOP_unmap_grant_ref, n);
+/** Unmaps, or with GNTTABOP_unmap_and_replace as `command` replaces. */
+export function* callUnmap(c: KernelCpu, n: number, command = GNTTABOP_unmap_grant_ref): Steps<number> {
+  return yield* grantCall(c, command, n);
 }
 
 /** GNTST_* of map operation `i`. */

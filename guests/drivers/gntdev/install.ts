@@ -34,6 +34,7 @@ import { kernel } from '../../kernel/records.js';
 import { vmaStart, type Vma } from '../../kernel/vma.js';
 import { findL1, indexAt, makeL1 } from '../../kernel/walk.js';
 import { callMap, mapCapacity, mapHandle, mapStatus, putMap } from '../../xen/grant-ops.js';
+import { backingOf } from './backing.js';
 import {
   entryOf,
   GE_DOMID,
@@ -125,6 +126,7 @@ function* mapKernel(c: KernelCpu, map: GrantMap, first: number, end: number): St
   let n = 0;
   for (let i = first; i < end; i++) {
     const e = entryOf(map, i);
+    yield* backingOf(c).vacate(c, pfnOfEntry(e));
     yield* noteForeign(c, e);
     const va = directVa(pfnOfEntry(e));
     const flags = GNTMAP_host_map | rights(map);

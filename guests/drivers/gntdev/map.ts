@@ -15,17 +15,18 @@ import { record, type Ref } from '../../../src/shm/record.js';
 import { slabFree } from '../../../src/shm/slab.js';
 import { add, ld, peek, poke, st } from '../../../src/sync/primitives.js';
 import type { Steps } from '../../../src/sync/steps.js';
-import { allocRecord } from '../../kernel/alloc.js';
+import { allocRecord, quarantinePage } from '../../kernel/alloc.js';
 import type { KernelCpu } from '../../kernel/context.js';
 import { COUNT } from '../../kernel/counters.js';
 import { count } from '../../kernel/count.js';
 import { PFN_NONE } from '../../kernel/layout.js';
 import { klock, kunlock } from '../../kernel/lock.js';
+import { page, pageOf, PG_quarantined } from '../../kernel/page.js';
 import { unsubscribe, type Subscription } from '../../kernel/notifier.js';
 import { kernel, KLOCK_WORDS } from '../../kernel/records.js';
 import { work, type Work } from '../../kernel/work.js';
 import { RANK } from '../../../src/sync/lock-order.js';
-import { borrowUnpopulated, returnUnpopulated } from '../balloon.js';
+import { backingOf } from './backing.js';
 
 export const grantMap = record('grantMap', {
   /** In the file's list; under the file's lock. */
@@ -83,7 +84,7 @@ export function* mapAlloc(c: KernelCpu, count: number, readonly: boolean): Steps
   yield* st(grantMap.entries(map), entries);
   yield* st(grantMap.chunks(map), chunks);
   for (let i = 0; entries !== 0 && i < count; i++) {
-    const pfn = yield* borrowUnpopulated(c);
+    const pfn = yield* backingOf(c).take(c);
     if (pfn === PFN_NONE) break;
     const e = entries + i * GE_WORDS;
     poke(e + GE_PFN, pfn);
@@ -122,11 +123,12 @@ function* mapFree(c: KernelCpu, map: GrantMap): Steps<void> {
   for (let i = 0; i < mapCount(map); i++) {
     const e = entries + i * GE_WORDS;
     if (peek(e + GE_USER) !== NO_HANDLE) yield* count(c, COUNT.grantsForgotten);
-    if (peek(e + GE_KERNEL) === NO_HANDLE) yield* returnUnpopulated(c, pfnOfEntry(e));
-    else {
+    if (peek(e + GE_KERNEL) !== NO_HANDLE) {
       yield* count(c, COUNT.grantsForgotten);
-      yield* count(c, COUNT.pagesLost);
+      yield* quarantinePage(c, pfnOfEntry(e));
     }
+    if (((yield* ld(page.flags(pageOf(c.k, pfnOfEntry(e))))) & PG_quarantined) === 0) yield* backingOf(c).give(c, pfnOfEntry(e));
+    else yield* count(c, COUNT.pagesLost);
   }
   if (entries !== 0) yield* arenaFree(c.cpu, peek(kernel.arena(c.k)), entries, peek(grantMap.chunks(map)));
   yield* slabFree(c.cpu, kernel.mapSlab(c.k), map);

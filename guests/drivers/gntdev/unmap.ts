@@ -12,6 +12,7 @@ import { vaHi, vaLo } from '../../../src/abi/frames.js';
 import { GNTST_okay } from '../../../src/abi/grant.js';
 import { add, and, ld, ldOnce, peek, poke, st } from '../../../src/sync/primitives.js';
 import type { Steps } from '../../../src/sync/steps.js';
+import { quarantinePage } from '../../kernel/alloc.js';
 import type { KernelCpu } from '../../kernel/context.js';
 import { COUNT, WARN } from '../../kernel/counters.js';
 import { count, warn } from '../../kernel/count.js';
@@ -21,6 +22,7 @@ import { P2M_INVALID, setP2m } from '../../kernel/p2m.js';
 import { page, pageOf, PG_foreign } from '../../kernel/page.js';
 import { queueWork } from '../../kernel/work.js';
 import { callUnmap, mapCapacity, putUnmap, unmapStatus } from '../../xen/grant-ops.js';
+import { backingOf } from './backing.js';
 import {
   entryOf,
   GE_KERNEL,
@@ -180,6 +182,7 @@ export function* userAnswer(c: KernelCpu, map: GrantMap, e: number, status: numb
 
 /** p2m and kernel mappings of a taken run; entries whose user unmap was refused keep theirs. */
 export function* unmapKernel(c: KernelCpu, map: GrantMap, first: number, n: number): Steps<void> {
+  const backing = backingOf(c);
   let ops = 0;
   for (let i = first; i < first + n; i++) {
     const e = entryOf(map, i);
@@ -187,23 +190,34 @@ export function* unmapKernel(c: KernelCpu, map: GrantMap, first: number, n: numb
     yield* setP2m(c, pfnOfEntry(e), P2M_INVALID);
     yield* and(page.flags(pageOf(c.k, pfnOfEntry(e))), ~PG_foreign);
     const va = directVa(pfnOfEntry(e));
-    yield* putUnmap(c, ops++, vaLo(va), vaHi(va), peek(e + GE_KERNEL));
+    const instead = yield* backing.replacement(c, pfnOfEntry(e));
+    yield* putUnmap(c, ops++, vaLo(va), vaHi(va), peek(e + GE_KERNEL), instead);
   }
   if (ops === 0) return;
-  const r = yield* callUnmap(c, ops);
+  const r = yield* callUnmap(c, ops, backing.command);
   ops = 0;
   for (let i = first; i < first + n; i++) {
     const e = entryOf(map, i);
     if (!kernelGoes(e)) continue;
     const status = r < 0 ? r : yield* unmapStatus(c, ops++);
-    if (status === GNTST_okay) {
-      poke(e + GE_KERNEL, NO_HANDLE);
-      yield* add(grantMap.live(map), -1);
-      continue;
-    }
-    yield* warn(c, WARN.grantUnmap, -status);
-    if (c.design.forgetsRefused) yield* forget(c, map, e + GE_KERNEL);
+    yield* kernelAnswer(c, map, e, status);
   }
+}
+
+/** Notes what Xen said to the unmap of a kernel mapping; a page that still shows a foreign frame is never used again. */
+function* kernelAnswer(c: KernelCpu, map: GrantMap, e: number, status: number): Steps<void> {
+  const pfn = pfnOfEntry(e);
+  if (status === GNTST_okay) {
+    poke(e + GE_KERNEL, NO_HANDLE);
+    yield* add(grantMap.live(map), -1);
+    if (!(yield* backingOf(c).unmapped(c, pfn))) yield* quarantinePage(c, pfn);
+    return;
+  }
+  yield* warn(c, WARN.grantUnmap, -status);
+  yield* backingOf(c).refused(c, pfn);
+  if (!c.design.forgetsRefused) return;
+  yield* forget(c, map, e + GE_KERNEL);
+  yield* quarantinePage(c, pfn);
 }
 
 /** Drops the handle at `a` although Xen still has it: nobody will ever release it. */

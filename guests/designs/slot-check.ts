@@ -1,0 +1,59 @@
+/**
+ * I16 and I17 of design (d), over a still machine: slots agree with entries; no slots without a live PTE page.
+ *
+ * Invariant: reads only; nothing of it runs while a vCPU does. Lock: none.
+ * Source: reference xen-pv-memory.md, section 6.
+ */
+import { INVALID_MFN, mfnWord, type Mfn, type Pfn } from '../../src/abi/frames.js';
+import type { Violation } from '../../src/abi/guest.js';
+import { ENTRIES, PAGE_PRESENT } from '../../src/abi/pte.js';
+import { peek } from '../../src/sync/primitives.js';
+import { NO_HANDLE } from '../drivers/gntdev/map.js';
+import { PFN_NONE } from '../kernel/layout.js';
+import { p2mEntry } from '../kernel/p2m.js';
+import { page, pageOf, PG_level1, PG_table, type Page } from '../kernel/page.js';
+import { PTE_SPECIAL } from '../kernel/pte.js';
+import { kernel, type Kernel } from '../kernel/records.js';
+import { slotOfStill, type SlotLayout } from './slots.js';
+
+const wordOf = (k: Kernel, pfn: Pfn, n: number): number => {
+  const mfn = p2mEntry(k, pfn) as Mfn;
+  return mfn === INVALID_MFN ? 0 : peek(mfnWord(mfn) + n);
+};
+
+/** Findings about the slots behind every page whose `field` names some. */
+export function checkSlots(k: Kernel, l: SlotLayout, field: (p: Page) => number): Violation[] {
+  const out: Violation[] = [];
+  const isL1 = PG_table | PG_level1;
+  for (let n = 1; n < peek(kernel.maxPfn(k)); n++) {
+    const pfn = n as Pfn;
+    const p = pageOf(k, pfn);
+    const s = peek(field(p)) as Pfn;
+    if (s === PFN_NONE) continue;
+    if ((peek(page.flags(p)) & isL1) === isL1) out.push(...checkTable(k, l, pfn, s));
+    else out.push(found(k, 'I17', `pfn ${String(pfn)} is no PTE page and still has slots (pfn ${String(s)})`));
+  }
+  return out;
+}
+
+function checkTable(k: Kernel, l: SlotLayout, table: Pfn, s: Pfn): Violation[] {
+  const out: Violation[] = [];
+  const still = (pfn: Pfn, n: number): number => wordOf(k, pfn, n);
+  for (let i = 0; i < ENTRIES; i++) {
+    const handle = slotOfStill(k, l, s, i, still);
+    const lo = wordOf(k, table, 2 * i);
+    const granted = (lo & PAGE_PRESENT) !== 0 && (lo & PTE_SPECIAL) !== 0;
+    if (granted === (handle !== NO_HANDLE)) continue;
+    const slot = handle === NO_HANDLE ? 'is empty' : `holds handle ${String(handle >>> 0)}`;
+    const entry = granted ? 'is granted' : 'is not granted';
+    out.push(found(k, 'I16', `slot ${String(i)} of PTE page pfn ${String(table)} ${slot}, its entry ${entry}`));
+  }
+  return out;
+}
+
+const found = (k: Kernel, invariant: string, what: string): Violation => ({
+  invariant,
+  detail: `d${String(peek(kernel.domid(k)))}: ${what}`,
+  holders: [],
+  severity: 'broken',
+});

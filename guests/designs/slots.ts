@@ -1,0 +1,114 @@
+/**
+ * What stands behind a PTE page in design (d): one slot per entry, in one or two pages, and how a slot is written.
+ *
+ * A layout says where slot i has its handle, how a handle looks in its word, and what else it remembers; the algorithm
+ * (private-page.ts) is the same for all. The pages are emulated memory of the guest's own, reached through the direct map.
+ * Rule [X47]: a handle is any number, 0 included; only INVALID_HANDLE names none, so empty slots hold ~0.
+ * Invariant: a second page hangs off the first one's `private`.
+ * Lock: the PTE lock of the page the slots belong to.
+ * Source: section 5 (d) of the Xen reference, [Q1], [Q4].
+ */
+import type { Pfn, Va } from '../../src/abi/frames.js';
+import { PAGE_WORDS } from '../../src/abi/frames.js';
+import { ENTRIES } from '../../src/abi/pte.js';
+import { peek, poke, st } from '../../src/sync/primitives.js';
+import type { Steps } from '../../src/sync/steps.js';
+import { NO_HANDLE } from '../drivers/gntdev/map.js';
+import { allocZeroedPage } from '../kernel/alloc.js';
+import type { KernelCpu } from '../kernel/context.js';
+import { addVa, directVa, PFN_NONE } from '../kernel/layout.js';
+import { releasePage } from '../kernel/lru.js';
+import { page, pageOf } from '../kernel/page.js';
+import { percpu, type Kernel } from '../kernel/records.js';
+
+export interface SlotLayout {
+  /** Words it takes for 512 entries; up to two pages. */
+  readonly words: number;
+  /** What a word of an empty slot holds. */
+  readonly empty: number;
+  /** The word of slot `i` that holds its handle. */
+  handleWord(i: number): number;
+  /** The handle in that word; NO_HANDLE when the slot is empty. */
+  decode(word: number): number;
+  /** Whether `handle` can be told from everything else such a word may hold. */
+  fits(handle: number): boolean;
+  /** The word for `handle`; `restores`: the kernel's page gets a frame of its own back. */
+  encode(handle: number, restores: boolean): number;
+  /** Notes what else the slot remembers of the grant whose driver entry is at `e`. */
+  note(c: KernelCpu, s: Pfn, i: number, e: number, restores: boolean): Steps<void>;
+  /** Whether that agrees with the driver. */
+  agrees(c: KernelCpu, s: Pfn, i: number, e: number, restores: boolean): Steps<boolean>;
+}
+
+/** Word `n` of the slots whose first page is `s`. */
+export function slotVa(c: KernelCpu, s: Pfn, n: number): Va {
+  const at = n < PAGE_WORDS ? s : (peek(page.private(pageOf(c.k, s))) as Pfn);
+  return addVa(directVa(at), 4 * (n % PAGE_WORDS));
+}
+
+export function* loadSlotWord(c: KernelCpu, s: Pfn, n: number): Steps<number> {
+  return yield* c.g.load32(slotVa(c, s, n));
+}
+export function* storeSlotWord(c: KernelCpu, s: Pfn, n: number, value: number): Steps<void> {
+  yield* c.g.store32(slotVa(c, s, n), value);
+}
+
+/** The handle in slot `i`; NO_HANDLE: none. */
+export function* slotHandle(c: KernelCpu, l: SlotLayout, s: Pfn, i: number): Steps<number> {
+  return l.decode(yield* loadSlotWord(c, s, l.handleWord(i)));
+}
+
+export function* emptySlot(c: KernelCpu, l: SlotLayout, s: Pfn, i: number): Steps<void> {
+  yield* storeSlotWord(c, s, l.handleWord(i), l.empty);
+}
+
+/** Pages with all slots empty; PFN_NONE when memory is short. No PTE lock held. */
+export function* allocSlots(c: KernelCpu, l: SlotLayout): Steps<Pfn> {
+  const s = yield* allocZeroedPage(c);
+  if (s === PFN_NONE) return s;
+  if (l.words > PAGE_WORDS) {
+    const second = yield* allocZeroedPage(c);
+    if (second === PFN_NONE) {
+      yield* releasePage(c, s);
+      return PFN_NONE;
+    }
+    yield* st(page.private(pageOf(c.k, s)), second);
+  }
+  yield* blank(c, l, s);
+  return s;
+}
+
+/** Fills whole pages' worth at a time from the vCPU's own words. */
+function* blank(c: KernelCpu, l: SlotLayout, s: Pfn): Steps<void> {
+  if (l.empty === 0) return;
+  const from = peek(percpu.scan(c.pc));
+  for (let i = 0; i < PAGE_WORDS; i++) poke(from + i, l.empty);
+  for (let n = 0; n < l.words; n += PAGE_WORDS) {
+    yield* c.g.storeWords(slotVa(c, s, n), from, Math.min(PAGE_WORDS, l.words - n));
+  }
+}
+
+export function* freeSlots(c: KernelCpu, s: Pfn): Steps<void> {
+  const second = peek(page.private(pageOf(c.k, s))) as Pfn;
+  if (second !== PFN_NONE) yield* releasePage(c, second);
+  yield* releasePage(c, s);
+}
+
+/** Whether every slot is empty. */
+export function* allEmpty(c: KernelCpu, l: SlotLayout, s: Pfn): Steps<boolean> {
+  for (let i = 0; i < ENTRIES; i++) if ((yield* slotHandle(c, l, s, i)) !== NO_HANDLE) return false;
+  return true;
+}
+
+/** The handle in slot `i` in a still machine; `word` reads word `n` of a page of kernel `k`. */
+export function slotOfStill(
+  k: Kernel,
+  l: SlotLayout,
+  s: Pfn,
+  i: number,
+  word: (pfn: Pfn, n: number) => number,
+): number {
+  const n = l.handleWord(i);
+  const at = n < PAGE_WORDS ? s : (peek(page.private(pageOf(k, s))) as Pfn);
+  return l.decode(word(at, n % PAGE_WORDS));
+}
