@@ -18,11 +18,12 @@ import type { Kernel } from './kernel/records.js';
 import { image } from './kernel/domain-image.js';
 import { makeTraps, type Traps } from './kernel/traps.js';
 import { anonVmOps } from './kernel/vm-ops.js';
+import { ioWorker } from './workloads/io-hold.js';
 import { PROGRAMS } from './workloads/programs.js';
 
 const VM_OPS = Object.freeze([anonVmOps, gntdevVmOps]);
 const FILE_OPS = Object.freeze([gntdevFileOps]);
-const WORKERS = Object.freeze([gntdevWorker]);
+const WORKERS = Object.freeze([gntdevWorker, ioWorker]);
 
 /** The kernel record of a domain, its bookkeeping laid; 0 when the arena is too small. */
 export function* prepareKernel(cpu: Cpu, p: KernelParams): Steps<Kernel> {

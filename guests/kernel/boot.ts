@@ -27,6 +27,7 @@ import { anon } from './rmap.js';
 import { BATCH_WORDS } from './gather.js';
 import { GNT_FILE_WORDS } from '../drivers/gntdev/device.js';
 import { grantMap } from '../drivers/gntdev/map.js';
+import { HOLD_WORDS } from '../workloads/io-hold.js';
 import { mmuextOp } from '../xen/calls.js';
 import type { KernelCpu } from './context.js';
 import { image, isImageTable, type ImageSpec } from './domain-image.js';
@@ -59,6 +60,11 @@ export interface KernelParams {
   readonly board: number;
   /** EXIT_6_1 or EXIT_2_6_25. */
   readonly exitOrder: number;
+  /** Lazy-MMU sections queue their requests; yes unless said. */
+  readonly lazyMmu?: boolean;
+  /** Seed of the programs, and rounds of each process slot (0: until told to stop). */
+  readonly seed?: number;
+  readonly rounds?: number;
   /** One lock per page-table page; yes unless said. */
   readonly splitPteLocks?: boolean;
   /** BACKING_*: what backs the kernel mapping of a grant; the balloon unless said. */
@@ -84,6 +90,9 @@ export function* layKernel(cpu: KernelCpu['cpu'], k: Kernel, p: KernelParams): S
   poke(kernel.p2m(k), p.p2m);
   poke(kernel.board(k), p.board);
   poke(kernel.exitOrder(k), p.exitOrder);
+  poke(kernel.lazyMmu(k), p.lazyMmu === false ? 0 : 1);
+  poke(kernel.seed(k), p.seed ?? 1);
+  poke(kernel.roundsWanted(k), p.rounds ?? 0);
   poke(kernel.splitPtl(k), p.splitPteLocks === false ? 0 : 1);
   poke(kernel.backing(k), p.backing ?? 0);
   for (const [i, a] of p.actors.entries()) poke(kernel.actors(k) + i, a);
@@ -123,6 +132,7 @@ function* laySlabs(cpu: KernelCpu['cpu'], k: Kernel, arena: number): Steps<void>
   yield* slabInit(cpu, kernel.batchSlab(k), BATCH_WORDS, arena, rank);
   yield* slabInit(cpu, kernel.mapSlab(k), grantMap.words, arena, rank);
   yield* slabInit(cpu, kernel.gntFileSlab(k), GNT_FILE_WORDS, arena, rank);
+  yield* slabInit(cpu, kernel.holdSlab(k), HOLD_WORDS, arena, rank);
 }
 
 /** struct page of every pfn, the free list, the balloon's list. */

@@ -45,6 +45,12 @@ export const STEP_EXIT = 2;
 /** A user program (or kernel thread): one bounded quantum per call, all state in the task's words. */
 export interface Program {
   readonly name: string;
-  readonly kernelThread?: boolean;
+  /** Runs without an address space of its own. */
+  readonly kernelThread: boolean;
   step(c: KernelCpu, t: Task): Steps<number>;
+  /** The last thread of a process is gone; `spawner` started it. */
+  ended(c: KernelCpu, spawner: Task): Steps<void>;
+  /** A process slot of this program begins, and ends for good. */
+  begin(c: KernelCpu): Steps<void>;
+  finish(c: KernelCpu): Steps<void>;
 }

@@ -72,6 +72,8 @@ export const WARN = {
   hypercall: 9,
   /** A #GP came (debug hypervisor, [X61]). */
   gp: 11,
+  /** A page came back from a backend with other contents than it answered. */
+  ioData: 12,
   /** An unexpected entry was read from a page table. */
   badPte: 10,
 } as const;

@@ -12,7 +12,7 @@ import { batchFlush } from '../xen/batch.js';
 import type { KernelCpu } from './context.js';
 import { COUNT } from './counters.js';
 import { count } from './count.js';
-import { LAZY_CPU, LAZY_MMU, LAZY_NONE, percpu } from './records.js';
+import { kernel, LAZY_CPU, LAZY_MMU, LAZY_NONE, percpu } from './records.js';
 
 function enter(c: KernelCpu, mode: number): void {
   if (peek(percpu.lazyMode(c.pc)) !== LAZY_NONE) throw new HypervisorBug('guest: lazy modes nest');
@@ -20,7 +20,7 @@ function enter(c: KernelCpu, mode: number): void {
 }
 
 export function enterLazyMmu(c: KernelCpu): void {
-  enter(c, LAZY_MMU);
+  if (peek(kernel.lazyMmu(c.k)) !== 0) enter(c, LAZY_MMU);
 }
 
 /** Issues what was queued; answers how many entries were refused. */

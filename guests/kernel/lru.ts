@@ -13,8 +13,9 @@ import type { Steps } from '../../src/sync/steps.js';
 import { freePage, putPageTest, tryGetPageRef } from './alloc.js';
 import type { KernelCpu } from './context.js';
 import { PFN_NONE } from './layout.js';
-import { page, pageOf, pageOfLru, pfnOf, PG_lru } from './page.js';
+import { page, pageOf, pageOfLru, pfnOf, PG_ballooned, PG_lru } from './page.js';
 import { kernel } from './records.js';
+import { listUnpopulated } from './unpopulated.js';
 
 export function* lruAdd(c: KernelCpu, pfn: Pfn): Steps<void> {
   const p = pageOf(c.k, pfn);
@@ -50,9 +51,14 @@ export function* lruOldest(c: KernelCpu): Steps<Pfn> {
   return pfn;
 }
 
-/** put_page: drops a reference and frees the page with the last one. */
+/** put_page: drops a reference; with the last one the page is free, or without a frame again. */
 export function* releasePage(c: KernelCpu, pfn: Pfn): Steps<void> {
   if (!(yield* putPageTest(c, pfn))) return;
-  if (((yield* ld(page.flags(pageOf(c.k, pfn)))) & PG_lru) !== 0) yield* lruDel(c, pfn);
+  const flags = yield* ld(page.flags(pageOf(c.k, pfn)));
+  if ((flags & PG_ballooned) !== 0) {
+    yield* listUnpopulated(c, pfn);
+    return;
+  }
+  if ((flags & PG_lru) !== 0) yield* lruDel(c, pfn);
   yield* freePage(c, pfn);
 }

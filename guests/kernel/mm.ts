@@ -47,7 +47,8 @@ export const mm = record('mm', {
   exitStage: 1,
   /** Words for the design, e.g. a sticky "has foreign mappings". */
   designWords: 4,
-  serial: 1,
+  /** Words that the threads of a program share. */
+  programWords: 8,
 });
 export type Mm = Ref<'mm'>;
 

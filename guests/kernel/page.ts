@@ -49,6 +49,8 @@ export const PG_dirty = 1024;
 export const PG_free = 2048;
 /** Granted to another domain. */
 export const PG_granted = 4096;
+/** May be taken away while it stays clean (MADV_FREE). */
+export const PG_lazyfree = 16384;
 /** Kept out of use for ever: something foreign may still be mapped there. */
 export const PG_quarantined = 8192;
 

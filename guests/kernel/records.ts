@@ -31,6 +31,8 @@ export const kernel = record('kernel', {
   percpus: 1,
   /** Order of exit_mmap: EXIT_6_1 or EXIT_2_6_25 ([X74]). */
   exitOrder: 1,
+  /** Lazy-MMU sections queue; else every request goes at once. */
+  lazyMmu: 1,
   /** 1: split PTE locks (ptl.ts). */
   splitPtl: 1,
   /** What backs the kernel mapping of a grant: BACKING_* (drivers/gntdev/backing.ts). */
@@ -38,8 +40,11 @@ export const kernel = record('kernel', {
   initMm: 1,
   /** Shared board through which domains find each other's rings (drivers/blk/board.ts); 0: none. */
   board: 1,
-  /** Parameters of the domain's programs. */
+  /** Seed of the programs' choices; rounds each process slot runs (0: until `stop`). */
   seed: 1,
+  roundsWanted: 1,
+  /** Rounds finished; atomic. */
+  rounds: 1,
   // lock: allocLock
   allocLock: KLOCK_WORDS,
   freePages: LIST_WORDS,
@@ -61,6 +66,10 @@ export const kernel = record('kernel', {
   liveTasks: 1,
   /** Goes up whenever something may have become runnable: what idle vCPUs wait for. */
   wakeSequence: 1,
+  /** 1: the workloads have been started; before, a domain without tasks is not idle. */
+  started: 1,
+  /** 1: no new round is begun; the vCPUs leave when the last task is gone. */
+  windDown: 1,
   /** 1: vCPUs leave their loops at the next chance. */
   stop: 1,
   /** vCPUs that have left their loops. */
@@ -95,6 +104,7 @@ export const kernel = record('kernel', {
   fileSlab: SLAB_WORDS,
   mapSlab: SLAB_WORDS,
   gntFileSlab: SLAB_WORDS,
+  holdSlab: SLAB_WORDS,
   subscriptionSlab: SLAB_WORDS,
   notifierSlab: SLAB_WORDS,
   batchSlab: SLAB_WORDS,

@@ -72,12 +72,24 @@ export function* anonLeave(c: KernelCpu, v: Vma): Steps<void> {
   yield* anonPut(c, a);
 }
 
-export function* anonGet(a: Anon): Steps<void> {
-  yield* add(anon.holders(a), 1);
+/**
+ * The record of a page that the caller holds, held too; 0 when the page is mapped nowhere. While it is mapped, some VMA
+ * holds the record, and drops that only under the lock taken here.
+ */
+export function* anonOf(c: KernelCpu, pfn: Pfn): Steps<Anon> {
+  const p = pageOf(c.k, pfn);
+  yield* klock(c, kernel.anonLock(c.k), RANK.guestRmap);
+  const a = (yield* ld(page.mapcount(p))) > 0 ? ((yield* ld(page.mapping(p))) as Anon) : (0 as Anon);
+  if (a !== 0) yield* add(anon.holders(a), 1);
+  yield* kunlock(c, kernel.anonLock(c.k));
+  return a;
 }
 
 export function* anonPut(c: KernelCpu, a: Anon): Steps<void> {
-  if ((yield* add(anon.holders(a), -1)) === 1) yield* slabFree(c.cpu, kernel.anonSlab(c.k), a);
+  yield* klock(c, kernel.anonLock(c.k), RANK.guestRmap);
+  const last = (yield* add(anon.holders(a), -1)) === 1;
+  yield* kunlock(c, kernel.anonLock(c.k));
+  if (last) yield* slabFree(c.cpu, kernel.anonSlab(c.k), a);
 }
 
 /** A new mapping of `pfn` at `va` in `v`: its place in the record's space. */

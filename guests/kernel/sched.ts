@@ -31,15 +31,23 @@ export function* vcpuLoop(c: KernelCpu, untilIdle: boolean): Steps<void> {
     if (untilIdle && (yield* isIdle(c))) break;
     const t = yield* pickTask(c, sequence);
     if (t !== 0) yield* runTask(c, t, sequence);
-    else if (!(yield* runWork(c))) yield* c.g.relax(kernel.wakeSequence(k), sequence);
+    else if (!(yield* runWork(c))) yield* idle(c, sequence);
   }
   yield* activateMm(c, initMm(c));
   yield* add(kernel.stopped(k), 1);
   yield* wakeAll(c);
 }
 
+/** Waits for a wake-up; one that does not come in a while is made here, as a timer tick would. */
+function* idle(c: KernelCpu, sequence: number): Steps<void> {
+  const a = kernel.wakeSequence(c.k);
+  yield* c.g.relax(a, sequence);
+  if ((yield* ldOnce(a)) === sequence) yield* wakeAll(c); // raced on purpose: one tick more does no harm
+}
+
 function* isIdle(c: KernelCpu): Steps<boolean> {
-  // raced on purpose: both only matter once nobody can raise them any more
+  // raced on purpose: they only matter once nobody can raise them any more
+  if ((yield* ldOnce(kernel.started(c.k))) === 0) return false;
   return (yield* ldOnce(kernel.liveTasks(c.k))) === 0 && (yield* ldOnce(kernel.nrWork(c.k))) === 0;
 }
 

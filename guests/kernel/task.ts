@@ -42,8 +42,8 @@ export const task = record('task', {
   files: TASK_FILES,
   /** The program's parameters, copied by fork. */
   args: TASK_ARGS,
-  /** The program's state; words[0] is its stage. */
-  words: TASK_WORDS,
+  /** The program's state; the first word is its stage. */
+  locals: TASK_WORDS,
 });
 export type Task = Ref<'task'>;
 
@@ -59,7 +59,7 @@ export const taskOfNode = (node: number): Task => (node - NODE) as Task;
 export const taskOfRunNode = (node: number): Task => (node - RUN_NODE) as Task;
 
 export const taskArg = (t: Task, i: number): number => peek(task.args(t) + i);
-export const taskWord = (t: Task, i: number): number => task.words(t) + i;
+export const taskWord = (t: Task, i: number): number => task.locals(t) + i;
 
 /** A task that is not on any list yet; 0 when memory is short. It takes over the caller's use of `m`. */
 export function* taskAlloc(c: KernelCpu, program: number, m: Mm, parent: Task): Steps<Task> {

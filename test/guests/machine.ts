@@ -42,6 +42,11 @@ export interface DomainOptions {
   readonly exitOrder?: number;
   readonly design?: TeardownDesign;
   readonly board?: number;
+  readonly splitPteLocks?: boolean;
+  readonly lazyMmu?: boolean;
+  readonly backing?: number;
+  readonly seed?: number;
+  readonly rounds?: number;
 }
 
 export function bootMachine(options: { debug?: boolean; quantum?: number } = {}): void {
@@ -82,6 +87,11 @@ export function* makeDomain(o: DomainOptions = {}): Steps<TestDomain> {
     sharedInfo: built.sharedInfo,
     board: o.board ?? 0,
     exitOrder: o.exitOrder ?? 0,
+    splitPteLocks: o.splitPteLocks ?? true,
+    lazyMmu: o.lazyMmu ?? true,
+    backing: o.backing ?? 0,
+    seed: o.seed ?? 1,
+    rounds: o.rounds ?? 1,
   };
   const k = yield* prepareKernel(CONTROL, params);
   if (k === 0) throw new Error('arena too small for the kernel');
