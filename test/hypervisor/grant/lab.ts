@@ -4,7 +4,7 @@
  * A domain has one tree of tables in slot 300 of its L4: page v holds vCPU v's arguments, page 32 its first grant frame,
  * and the 512 pages from `slotVa(0)` on are empty entries of one L1 to map grants into. The vCPUs share the tree.
  */
-import { makeVa, mfnWord, type Mfn, type Va } from '../../../src/abi/frames.js';
+import { DOMID_SELF, makeVa, mfnWord, vaHi, vaLo, type Mfn, type Va } from '../../../src/abi/frames.js';
 import * as gnt from '../../../src/abi/grant.js';
 import {
   HYPERVISOR_grant_table_op,
@@ -12,7 +12,6 @@ import {
   HYPERVISOR_update_va_mapping,
 } from '../../../src/abi/hypercall.js';
 import { MMUEXT_ARG1, MMUEXT_NEW_BASEPTR, MMUEXT_OP_WORDS, UVMF_INVLPG } from '../../../src/abi/mmu.js';
-import { DOMID_SELF } from '../../../src/abi/frames.js';
 import { entryLo } from '../../../src/abi/pte.js';
 import { allocDomainFrame } from '../../../src/hypervisor/allocation.js';
 import { buildDomain, hypervisorBoot, type BootOptions } from '../../../src/hypervisor/boot.js';
@@ -174,10 +173,18 @@ export class Guest {
   get(i: number): number {
     return peek(this.#args + i);
   }
+  /** A pointer at word `i`. */
+  putVa(i: number, va: Va): void {
+    this.put(i, vaLo(va));
+    this.put(i + 1, vaHi(va));
+  }
   #putAddress(i: number, o: { readonly slot?: number; readonly pte?: number }): void {
-    const va = o.slot === undefined ? undefined : slotVa(o.slot);
-    this.put(i, va === undefined ? (o.pte ?? 0) | 0 : va | 0);
-    this.put(i + 1, va === undefined ? 0 : Math.floor(va / 4294967296) | 0xffff0000 | 0);
+    if (o.slot !== undefined) {
+      this.putVa(i, slotVa(o.slot));
+      return;
+    }
+    this.put(i, (o.pte ?? 0) | 0);
+    this.put(i + 1, 0);
   }
 
   *grantOp(cmd: number, count: number, at = 0): Steps<number> {
@@ -241,6 +248,29 @@ export class Guest {
     if (rc !== 0) throw new Error(`unmap answered ${String(rc)}`);
     return ops.map((_, k) => (this.get(k * gnt.UNMAP_GRANT_WORDS + gnt.UNMAP_STATUS) << 16) >> 16);
   }
+}
+
+/** unmap_and_replace of one handle at `slot` by what is at `by` (none: a plain unmap); answers the status. */
+export function* replaceOp(c: Guest, handle: number, slot: number, by: number | undefined): Steps<number> {
+  c.putVa(0, slotVa(slot));
+  if (by === undefined) {
+    c.put(gnt.REPLACE_NEW, 0);
+    c.put(gnt.REPLACE_NEW + 1, 0);
+  } else c.putVa(gnt.REPLACE_NEW, slotVa(by));
+  c.put(gnt.REPLACE_HANDLE, handle);
+  const rc = yield* c.grantOp(gnt.GNTTABOP_unmap_and_replace, 1);
+  if (rc !== 0) throw new Error(`replace answered ${String(rc)}`);
+  return (c.get(gnt.REPLACE_STATUS) << 16) >> 16;
+}
+
+/** Transfers a frame of the caller's; answers the status. */
+export function* transferOp(c: Guest, mfn: number, dom: number, ref: number): Steps<number> {
+  [mfn, 0, dom, ref, 0, 0].forEach((v, i) => {
+    c.put(i, v);
+  });
+  const rc = yield* c.grantOp(gnt.GNTTABOP_transfer, 1);
+  if (rc !== 0) throw new Error(`transfer answered ${String(rc)}`);
+  return (c.get(gnt.TRANSFER_STATUS) << 16) >> 16;
 }
 
 /** The granter stores a version 1 entry: frame first, then flags and domain. */

@@ -22,6 +22,7 @@ import {
   INVALID_HANDLE,
 } from '../../../src/abi/grant.js';
 import { EFAULT, EINVAL, ENOSYS } from '../../../src/abi/errno.js';
+import type { Mfn } from '../../../src/abi/frames.js';
 import { faultCounts, faultInit, faultPlan, FAULT_WORDS } from '../../../src/fault/plan.js';
 import { globals } from '../../../src/hypervisor/globals.js';
 import { grantTable } from '../../../src/hypervisor/grant/table.js';
@@ -36,6 +37,7 @@ import {
   makeDom,
   on,
   pteAddress,
+  replaceOp,
   slotEntry,
   slotVa,
   type Dom,
@@ -59,6 +61,7 @@ const map = (...ops: MapOp[]): MapResult[] => on(mapper.cpus[0]!, () => mapper.c
 const unmap = (...ops: Parameters<Dom['cpus'][0]['unmap']>): number[] =>
   on(mapper.cpus[0]!, () => mapper.cpus[0]!.unmap(...ops));
 const frame = (i: number) => granter.frames[i]!;
+const held = (mfn: Mfn): number[] => [peek(countInfo(mfn)) & PGC_count_mask, peek(typeInfo(mfn)) & PGT_count_mask];
 const refs = (i: number): number => peek(countInfo(frame(i))) & PGC_count_mask;
 const types = (i: number): number => peek(typeInfo(frame(i))) & PGT_count_mask;
 const mapOne = (ref: number, flags: number, slot: number): MapResult => map({ dom: 1, ref, flags, slot })[0]!;
@@ -211,6 +214,7 @@ describe('map and unmap', () => {
   it('by machine address want an aligned entry of a frame that is the caller’s and an L1 now', () => {
     grant(granter, 8, 2, frame(0));
     const flags = RW | GNTMAP_contains_pte;
+    const before = held(mapper.l4);
     const at = (pte: number): number => map({ dom: 1, ref: 8, flags, pte })[0]!.status;
     expect(at(pteAddress(mapper.l1, 7))).toBe(GNTST_okay);
     expect(at(pteAddress(mapper.l1, 7) + 4)).toBe(GNTST_general_error);
@@ -218,6 +222,9 @@ describe('map and unmap', () => {
     expect(at(pteAddress(mapper.frames[0]!, 7))).toBe(GNTST_general_error);
     expect(at(pteAddress(granter.l1, 7))).toBe(GNTST_general_error);
     expect(pinOf(granter.gt, 8)).toBe(1);
+    // Looking at what is no L1 has left no reference on it.
+    expect(held(mapper.l4)).toEqual(before);
+    expect(held(mapper.frames[0]!)).toEqual([1, 0]);
     const [handle] = liveHandles(mapper.gt);
     expect(unmap({ handle: handle!, slot: 7 })).toEqual([GNTST_general_error]);
     expect(unmap({ handle: handle!, pte: pteAddress(mapper.l1, 7) })).toEqual([GNTST_okay]);
@@ -244,6 +251,37 @@ describe('map and unmap', () => {
     expect([refs(0), types(0), pinOf(granter.gt, 8)]).toEqual([1, 0, 1]);
     expect(unmap({ handle: first, slot: 0 }, { handle: second, slot: 0 })).toEqual([GNTST_general_error, GNTST_okay]);
     expect(liveHandles(mapper.gt)).toEqual([first]);
+  });
+
+  it('undo nothing where the entry found differs in frame or in being writable (XSA-234)', () => {
+    grant(granter, 8, 2, frame(0));
+    grant(granter, 9, 2, frame(1));
+    const rw = mapOne(8, RW, 0).handle;
+    const ro = mapOne(8, RO, 1).handle;
+    mapOne(9, RW, 2);
+    expect(
+      unmap({ handle: rw, slot: 1 }, { handle: ro, slot: 0 }, { handle: rw, slot: 2 }, { handle: rw, slot: 9 }),
+    ).toEqual(Array(4).fill(GNTST_general_error));
+    expect([refs(0), types(0), pinOf(granter.gt, 8)]).toEqual([3, 1, 0x0101]);
+    expect(unmap({ handle: rw, slot: 0 }, { handle: ro, slot: 1 })).toEqual([GNTST_okay, GNTST_okay]);
+  });
+
+  it('with a replacement move the other entry there, and lose it when that fails', () => {
+    const c = mapper.cpus[0]!;
+    grant(granter, 8, 2, frame(0));
+    const { handle } = mapOne(8, RW, 0);
+    const own = mapper.frames[0]!;
+    const mapOwn = (slot: number): number => on(c, () => c.updateVa(slotVa(slot), (own << 12) | 0x67));
+    expect([mapOwn(4), held(own)]).toEqual([0, [2, 1]]);
+    expect(on(c, () => replaceOp(c, handle, 0, 4))).toBe(GNTST_okay);
+    expect([slotEntry(mapper, 0) >>> 12, slotEntry(mapper, 4)]).toEqual([own, 0]);
+    expect([held(own), refs(0), types(0), liveHandles(mapper.gt)]).toEqual([[2, 1], 1, 0, []]);
+    const again = mapOne(8, RW, 1).handle;
+    expect([mapOwn(4), held(own)]).toEqual([0, [3, 2]]);
+    expect(on(c, () => replaceOp(c, again, 7, 4))).toBe(GNTST_general_error);
+    expect([slotEntry(mapper, 4), held(own), liveHandles(mapper.gt)]).toEqual([0, [2, 1], [again]]);
+    expect(on(c, () => replaceOp(c, again, 1, undefined))).toBe(GNTST_okay);
+    expect([refs(0), types(0), pinOf(granter.gt, 8)]).toEqual([1, 0, 0]);
   });
 
   it('do not look at the shared entry again while it is in use, but for the first that writes', () => {

@@ -9,11 +9,12 @@ vi.hoisted(() => {
   process.env['XENOLITH_MEMORY_MIB'] = '4';
 });
 
-import { mfnWord, type Va } from '../../../src/abi/frames.js';
+import { DOMID_SELF, mfnWord, vaHi, vaLo, type Va } from '../../../src/abi/frames.js';
+import { EAGAIN } from '../../../src/abi/errno.js';
 import * as gnt from '../../../src/abi/grant.js';
 import { interleave, type Outcome } from '../../../src/explore/loop.js';
 import { randomWalk, xorshift } from '../../../src/explore/random-walk.js';
-import type { Strategy } from '../../../src/explore/strategy.js';
+import { READY, readyFrom, type Strategy } from '../../../src/explore/strategy.js';
 import { destroyDomain } from '../../../src/hypervisor/domctl.js';
 import { domain, findDomain } from '../../../src/hypervisor/domain.js';
 import { putMaptrackHandle, getMaptrackHandle, NO_HANDLE } from '../../../src/hypervisor/grant/maptrack.js';
@@ -26,7 +27,7 @@ import { actor, CONTROL, cpuAt } from '../../../src/sync/actor.js';
 import { ldOnce, peek, poke, run, waitChange } from '../../../src/sync/primitives.js';
 import type { Steps } from '../../../src/sync/steps.js';
 import { VcpuStopped } from '../../../src/vcpu/stopped.js';
-import { boot, grant, GRANTS_VA, makeDom, on, slotVa, type Dom, type Guest } from './lab.js';
+import { boot, copyOp, grant, GRANTS_VA, makeDom, on, setVersion, slotVa, type Dom, type Guest } from './lab.js';
 import { claimsOf, entryWord, freeHandles, liveHandles, maptrackLimit, pinOf } from './tables.js';
 
 const RW = gnt.GNTMAP_host_map;
@@ -92,6 +93,28 @@ function walk(runs: number, make: () => readonly Body[], look: () => void, watch
   }
 }
 
+/**
+ * Every schedule with one switch away from each actor: actor `first` takes k steps, the other runs to its end, `first`
+ * goes on; for every k, and for either first.
+ */
+function everySwitch(make: () => readonly Body[], look: () => void): void {
+  for (const first of [0, 1]) {
+    for (let k = 0, more = true; more; k++) {
+      more = false;
+      const outcome = interleave(make(), {
+        begin: () => undefined,
+        pick: (v) => {
+          if (v.steps > k && v.state[first] === READY) more = true;
+          return readyFrom(v, v.steps > k ? 1 - first : first);
+        },
+      });
+      if (outcome.kind === 'threw') throw outcome.error;
+      expect(outcome.kind).toBe('done');
+      look();
+    }
+  }
+}
+
 /** No lock is left, no pin without a handle, no handle lost. */
 function atRest(): void {
   for (let i = 0; i < 9; i++) expect(peek(actor.heldCount(cpuAt(i)))).toBe(0);
@@ -137,7 +160,11 @@ describe('a claim and a revoke of a version 1 entry', () => {
 
   it('have exactly one winner in every schedule', () => {
     const winners = new Set<string>();
-    walk(400, make(revoke), () => {
+    everySwitch(make(revoke), () => {
+      expect(mapped).not.toBe(revoked);
+      expect(claimsOf(granter.gt, REF)).toBe(mapped ? CLAIMS : 0);
+    });
+    walk(150, make(revoke), () => {
       expect(mapped).not.toBe(revoked);
       winners.add(mapped ? 'claim' : 'revoke');
       atRest();
@@ -201,7 +228,11 @@ describe('a claim and a revoke of a version 2 entry', () => {
 
   it('never both win, and what a claim that lost had set is taken back', () => {
     const seen = new Set<string>();
-    walk(400, make(revoke), () => {
+    everySwitch(make(revoke), () => {
+      expect(mapped && free).toBe(false);
+      expect(claimsOf(granter.gt, REF)).toBe(mapped ? CLAIMS : 0);
+    });
+    walk(150, make(revoke), () => {
       expect(mapped && free).toBe(false);
       seen.add(`${String(mapped)} ${String(free)}`);
       atRest();
@@ -327,6 +358,128 @@ describe('an unmap', () => {
   });
 });
 
+describe('a grant of a part of a page', () => {
+  const build2 = (): void => {
+    build();
+    expect(setVersion(granter, 2)).toBe(0);
+    const at = entryWord(granter.gt, REF);
+    poke(at + 1, 64 << 16);
+    poke(at + 2, granter.frames[0]!);
+    poke(at, gnt.GTF_permit_access | gnt.GTF_sub_page | (2 << 16));
+  };
+  const copier = (): Body => {
+    const c = mapper.cpus[0]!;
+    const source = { dom: 1, ref: REF, offset: 0 };
+    return life(c, function* () {
+      const dest = { dom: DOMID_SELF, mfn: mapper.frames[0]!, offset: 0 };
+      expect(yield* copyOp(c, [{ source, dest, length: 64 }])).toEqual([gnt.GNTST_okay]);
+    });
+  };
+
+  it('cannot be mapped, not even while a copy has it in use', () => {
+    let met = 0;
+    everySwitch(
+      () => {
+        build2();
+        const m = mapper.cpus[1]!;
+        const other = life(m, function* () {
+          if (pinOf(granter.gt, REF) !== 0) met++;
+          const [r] = yield* m.map({ dom: 1, ref: REF, flags: RW | gnt.GNTMAP_readonly, slot: 0 });
+          expect(r!.status).toBe(gnt.GNTST_general_error);
+        });
+        return [copier(), other];
+      },
+      () => {
+        expect([pinOf(granter.gt, REF), claimsOf(granter.gt, REF), peek(grantTable.nrV2Ops(granter.gt))]).toEqual([
+          0, 0, 0,
+        ]);
+        expect(refs(granter.frames[0]!)).toEqual([1, 0]);
+      },
+    );
+    expect(met).toBeGreaterThan(0);
+  });
+
+  it('keeps the table at version 2 while it is in use', () => {
+    const seen = new Set<number>();
+    everySwitch(
+      () => {
+        build2();
+        const c = granter.cpus[0]!;
+        // One of the reserved entries, which alone does not keep the version.
+        const from = entryWord(granter.gt, REF);
+        const to = entryWord(granter.gt, 2);
+        for (let i = 3; i >= 0; i--) poke(to + i, peek(from + i));
+        const m = mapper.cpus[0]!;
+        const source = { dom: 1, ref: 2, offset: 0 };
+        const copying = life(m, function* () {
+          yield* copyOp(m, [{ source, dest: { dom: DOMID_SELF, mfn: mapper.frames[0]!, offset: 0 }, length: 64 }]);
+        });
+        return [
+          copying,
+          life(c, function* () {
+            c.put(0, 1);
+            seen.add(yield* c.grantOp(gnt.GNTTABOP_set_version, 1));
+          }),
+        ];
+      },
+      () => {
+        expect([pinOf(granter.gt, 2), claimsOf(granter.gt, 2), peek(grantTable.nrV2Ops(granter.gt))]).toEqual([
+          0, 0, 0,
+        ]);
+        expect(refs(granter.frames[0]!)).toEqual([1, 0]);
+      },
+    );
+    expect(seen).toEqual(new Set([0, -EAGAIN]));
+  });
+});
+
+describe('a copy through another domain’s grant', () => {
+  it('is tried again when the entry changes under it, and nothing is left behind', () => {
+    const statuses = new Set<number>();
+    let behind: Dom;
+    let before = 0;
+    let retries = 0;
+    const continuations = (): number => mapper.cpus.reduce((sum, c) => sum + peek(vcpu.nContinuations(c.g.cpu)), 0);
+    everySwitch(
+      () => {
+        build();
+        behind = makeDom({ domid: 3 });
+        expect([setVersion(granter, 2), setVersion(behind, 2)]).toEqual([0, 0]);
+        for (const [d, flags, second, third] of [
+          [granter, gnt.GTF_transitive | (2 << 16), 3, 9],
+          [behind, gnt.GTF_permit_access | (1 << 16), 0, behind.frames[0]!],
+        ] as const) {
+          const at = entryWord(d.gt, d === granter ? REF : 9);
+          poke(at + 1, second);
+          poke(at + 2, third);
+          poke(at, flags);
+        }
+        before = continuations();
+        return [0, 1].map((v) => {
+          const c = mapper.cpus[v]!;
+          const dest = { dom: DOMID_SELF, mfn: mapper.frames[v]!, offset: 0 };
+          return life(c, function* () {
+            const [s] = yield* copyOp(c, [{ source: { dom: 1, ref: REF, offset: 0 }, dest, length: 8 }]);
+            statuses.add(s!);
+          });
+        });
+      },
+      () => {
+        for (const [d, ref] of [
+          [granter, REF],
+          [behind, 9],
+        ] as const) {
+          expect([pinOf(d.gt, ref), claimsOf(d.gt, ref), peek(grantTable.nrV2Ops(d.gt))]).toEqual([0, 0, 0]);
+        }
+        expect(refs(behind.frames[0]!)).toEqual([1, 0]);
+        retries += continuations() - before;
+      },
+    );
+    expect(statuses).toEqual(new Set([gnt.GNTST_okay]));
+    expect(retries).toBeGreaterThan(0);
+  });
+});
+
 describe('handles', () => {
   it('are each on one list or live when vCPUs take, steal and free at once (XSA-228)', () => {
     walk(
@@ -403,7 +556,8 @@ describe('death', () => {
         const c = mapper.cpus[0]!;
         return [
           life(c, function* () {
-            const maps = [0, 1, 2].map((slot) => ({ dom: 1, ref: REF, flags: RW, slot }));
+            const both = RW | gnt.GNTMAP_device_map;
+            const maps = [0, 1, 2].map((slot) => ({ dom: 1, ref: REF, flags: slot === 2 ? both : RW, slot }));
             const results = yield* c.map(...maps);
             yield* c.unmap({ handle: results[0]!.handle, slot: 0 }, { handle: results[1]!.handle, slot: 1 });
           }),

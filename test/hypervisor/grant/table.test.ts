@@ -5,7 +5,7 @@ import { DOMID_SELF, mfnWord } from '../../../src/abi/frames.js';
 import * as gnt from '../../../src/abi/grant.js';
 import { arenaAvailable } from '../../../src/shm/arena.js';
 import { destroyDomain } from '../../../src/hypervisor/domctl.js';
-import { findDomain } from '../../../src/hypervisor/domain.js';
+import { domain, findDomain } from '../../../src/hypervisor/domain.js';
 import { globals } from '../../../src/hypervisor/globals.js';
 import { grantTable, statusFramesFor } from '../../../src/hypervisor/grant/table.js';
 import { reapDomains } from '../../../src/hypervisor/reap.js';
@@ -13,7 +13,7 @@ import { countInfo, ownerOf, ownerWord, PGC_count_mask } from '../../../src/mach
 import { vcpu } from '../../../src/machine/cpu-record.js';
 import { CONTROL } from '../../../src/sync/actor.js';
 import { peek, poke, run } from '../../../src/sync/primitives.js';
-import { argsVa, boot, grant, makeDom, on, setVersion, slotVa, type Dom } from './lab.js';
+import { argsVa, boot, grant, makeDom, on, setVersion, slotVa, transferOp, type Dom } from './lab.js';
 import { claimsOf, entriesOf, entryWord, liveHandles, pinOf } from './tables.js';
 
 let d: Dom;
@@ -129,6 +129,22 @@ describe('a change of version', () => {
     expect(statusFrames(d, 1).status).toBe(gnt.GNTST_general_error);
   });
 
+  it('back to 1 that is refused for a later status frame leaves the earlier ones as they were', () => {
+    setup(d, 9);
+    expect(setVersion(d, 2)).toBe(0);
+    const { list } = statusFrames(d, 2);
+    const c = d.cpus[0]!;
+    expect(on(c, () => c.updateVa(slotVa(0), (list[1]! << 12) | 0x67))).toBe(0);
+    expect(setVersion(d, 1)).toBe(-EBUSY);
+    expect(
+      list.map((mfn) => [ownerOf(peek(ownerWord(mfn as never))), peek(countInfo(mfn as never)) & PGC_count_mask]),
+    ).toEqual([
+      [1, 1],
+      [1, 2],
+    ]);
+    expect(on(c, () => c.updateVa(slotVa(1), (list[0]! << 12) | 0x67))).toBe(0);
+  });
+
   it('back to 1 is refused for what version 1 cannot say, and while a version 2 copy runs', () => {
     expect(setVersion(d, 2)).toBe(0);
     poke(entryWord(d.gt, 2), gnt.GTF_transitive);
@@ -174,6 +190,49 @@ describe('a swap', () => {
     grant(d, 9, 2, d.frames[0]!);
     on(m.cpus[0]!, () => m.cpus[0]!.map({ dom: 1, ref: 9, flags: gnt.GNTMAP_host_map, slot: 0 }));
     expect([swap(9, 11), swap(11, 9)]).toEqual([gnt.GNTST_eagain, gnt.GNTST_eagain]);
+  });
+});
+
+describe('a transfer', () => {
+  const offer = (ref: number, from: number): void => {
+    poke(entryWord(d.gt, ref) + 1, 0x123);
+    poke(entryWord(d.gt, ref), gnt.GTF_accept_transfer | (from << 16));
+  };
+  const totals = (...doms: Dom[]): number[] => doms.map((x) => peek(domain.totPages(x.d)));
+
+  it('hands the frame over, and tells the taker which', () => {
+    const m = makeDom({ domid: 2 });
+    const [giver = 0, taker = 0] = totals(m, d);
+    offer(9, 2);
+    expect(on(m.cpus[0]!, () => transferOp(m.cpus[0]!, m.frames[0]!, 1, 9))).toBe(gnt.GNTST_okay);
+    expect([ownerOf(peek(ownerWord(m.frames[0]!))), totals(m, d)]).toEqual([1, [giver - 1, taker + 1]]);
+    const done = gnt.GTF_accept_transfer | gnt.GTF_transfer_committed | gnt.GTF_transfer_completed;
+    expect([peek(entryWord(d.gt, 9)), peek(entryWord(d.gt, 9) + 1)]).toEqual([done | (2 << 16), m.frames[0]]);
+  });
+
+  it('that nobody accepts loses the frame, and the taker has room for as many as before', () => {
+    const m = makeDom({ domid: 2 });
+    const [giver = 0, taker = 0] = totals(m, d);
+    const free = peek(globals.freeFrames);
+    offer(9, 3);
+    const give = (i: number, dom: number, ref: number): number =>
+      on(m.cpus[0]!, () => transferOp(m.cpus[0]!, m.frames[i]!, dom, ref));
+    expect([give(0, 1, 9), give(1, 1, 4000), give(2, 77, 9)]).toEqual([
+      gnt.GNTST_general_error,
+      gnt.GNTST_general_error,
+      gnt.GNTST_bad_domain,
+    ]);
+    expect([totals(m, d), peek(globals.freeFrames)]).toEqual([[giver - 3, taker], free + 3]);
+  });
+
+  it('of a frame that is mapped, or somebody else’s, is refused and leaves it', () => {
+    const m = makeDom({ domid: 2 });
+    offer(9, 2);
+    const c = m.cpus[0]!;
+    on(c, () => c.updateVa(slotVa(0), (m.frames[0]! << 12) | 0x65));
+    expect(on(c, () => transferOp(c, m.frames[0]!, 1, 9))).toBe(gnt.GNTST_bad_page);
+    expect(on(c, () => transferOp(c, d.frames[0]!, 1, 9))).toBe(gnt.GNTST_bad_page);
+    expect(peek(countInfo(m.frames[0]!)) & PGC_count_mask).toBe(2);
   });
 });
 
