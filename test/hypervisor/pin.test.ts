@@ -71,7 +71,7 @@ describe('pin', () => {
   });
 
   it('nobody else may be the owner: another domain, nobody, beyond memory', () => {
-    const [p, q] = pair() as [Dom, Dom];
+    const [p, q] = pair();
     const [mine] = p.frames(1) as [Mfn];
     const [theirs] = q.frames(1) as [Mfn];
     expect(p.pin(1, theirs)).toBe(-EINVAL);
@@ -85,7 +85,7 @@ describe('pin', () => {
   });
 
   it('the code of the bad entry goes up through every level, and everything typed on the way is released', () => {
-    const [p, q] = pair() as [Dom, Dom];
+    const [p, q] = pair();
     const [l1, l2, l3, l4, x] = p.frames(5) as [Mfn, Mfn, Mfn, Mfn, Mfn];
     const [foreign] = q.frames(1) as [Mfn];
     put(l1, 0, pte(x, RW));

@@ -2,7 +2,7 @@
  * Counts all references of a still machine anew, from tables, bases, pins and allocation bits alone, and compares them with
  * the counters: [I5], [I6], [I7], and the simple ones [I3], [I4]. Grants are not looked at (none are mapped in these tests).
  */
-import { DOMID_IO, type Mfn } from '../../src/abi/frames.js';
+import { DOMID_IO, mfnWord, type Mfn } from '../../src/abi/frames.js';
 import { ENTRIES, entryMfn, PAGE_PRESENT, PAGE_RW, ROOT_XEN_FIRST, ROOT_XEN_LAST } from '../../src/abi/pte.js';
 import { domain, domainSlot, domainSlots, vcpuCountOf, vcpuOf } from '../../src/hypervisor/domain.js';
 import { vcpu } from '../../src/machine/cpu-record.js';
@@ -54,9 +54,10 @@ function frameHolds(h: Holders, m: number): void {
 
 function entryHolds(h: Holders, table: number, level: number, i: number): void {
   if (level === 4 && i >= ROOT_XEN_FIRST && i <= ROOT_XEN_LAST) return;
+  if ((peek(mfnWord(table as Mfn) + 2 * i) & PAGE_PRESENT) === 0) return;
   const e = entry(table as Mfn, i);
   const m = entryMfn(e.lo, e.hi, FRAMES);
-  if ((e.lo & PAGE_PRESENT) === 0 || m < 0) return;
+  if (m < 0) return;
   if (level === 1) {
     if (f.ownerOf(peek(f.ownerWord(m))) === DOMID_IO) return;
     add(h.refs, m, 1);
