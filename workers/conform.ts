@@ -13,6 +13,7 @@ try {
   const report = await conform(task.files, {
     tape: task.tape,
     stopFirst: task.stopFirst,
+    quantum: task.quantum,
     stop: () => Atomics.load(task.stopped, 0) !== 0,
     progress: (tapes, different) => {
       say({ kind: 'progress', tapes, different });

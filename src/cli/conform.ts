@@ -5,12 +5,14 @@ import { BUILDS, conformInThread, type Build } from '../lab/tape/conform-thread.
 import { differenceText, summaryText } from '../lab/tape/report.js';
 import { EXIT_INPUT, EXIT_OK, EXIT_UNEXPECTED } from './exit.js';
 import { interruptible } from './interrupt.js';
+import { whole } from './whole.js';
 import type { Terminal } from './terminal.js';
 
 interface ConformFlags {
   readonly tape?: string;
   readonly build: Build;
   readonly stopFirst?: true;
+  readonly quantum?: number;
   readonly json?: true;
   readonly quiet?: true;
 }
@@ -32,6 +34,7 @@ export function addConform(program: Command, t: Terminal, done: (code: number) =
     .argument('<files...>', 'tapes (.jsonl or .jsonl.gz)')
     .option('--tape <id>', 'only the tape of this id, or all that begin with it when it ends in *')
     .addOption(new Option('--build <build>', 'which build of the laboratory').choices(BUILDS).default('parallel'))
+    .option('--quantum <n>', 'preempt and continue hypercalls at every nth check', whole(1, 1_000_000))
     .option('--stop-first', 'end at the first tape that differs')
     .option('--json', 'the report as JSON on stdout')
     .option('-q, --quiet', 'no progress on stderr')
@@ -50,6 +53,7 @@ async function conformFiles(files: readonly string[], flags: ConformFlags, t: Te
         build: flags.build,
         tape: flags.tape,
         stopFirst: flags.stopFirst,
+        quantum: flags.quantum,
         stop,
         onProgress: (tapes, different) => {
           if (flags.quiet !== true) t.status(`${String(tapes)} tapes, ${String(different)} different`);

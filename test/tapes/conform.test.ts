@@ -51,7 +51,9 @@ describe('xenolith conform', () => {
       const r = await conform(file('good.jsonl', lines[0], lines[1]), '--build', build);
       expect([r.code, r.err]).toEqual([0, '']);
       expect(r.out).toContain('directed         2 of     2 equal');
-      expect(r.out).toContain(`2 tapes, 18 operations: 2 equal, 0 different (${build} build)`);
+      expect(r.out).toMatch(
+        new RegExp(`2 tapes, 18 operations, \\d+ hypercalls.*: 2 equal, 0 different \\(${build} build\\)`),
+      );
     }
   });
 
@@ -60,10 +62,10 @@ describe('xenolith conform', () => {
     const r = await conform(path);
     expect(r.code).toBe(1);
     expect(r.out).toContain(`directed-pin-empty-l1: op 3 poke  (${path}:2)`);
-    expect(r.out).toContain('3 tapes, 27 operations: 1 equal, 2 different');
+    expect(r.out).toMatch(/3 tapes, 27 operations, .*: 1 equal, 2 different/);
     const first = await conform(path, '--stop-first');
     expect([first.code, first.out.split('expected -1').length]).toEqual([1, 2]);
-    expect(first.out).toContain('2 tapes, 18 operations: 1 equal, 1 different');
+    expect(first.out).toMatch(/2 tapes, 18 operations, .*: 1 equal, 1 different/);
   });
 
   test('prints the report as JSON, differences and frames included', async () => {
@@ -82,8 +84,8 @@ describe('xenolith conform', () => {
 
   test('chooses tapes by id or beginning of id', async () => {
     const path = file('choose.jsonl', lines[0], lines[1], wrong.replace('pin-empty-l1', 'other'));
-    expect((await conform(path, '--tape', 'directed-pin-empty-l2')).out).toContain('1 tapes, 9 operations: 1 equal');
-    expect((await conform(path, '--tape', 'directed-pin*')).out).toContain('2 tapes, 18 operations: 2 equal');
+    expect((await conform(path, '--tape', 'directed-pin-empty-l2')).out).toMatch(/1 tapes, 9 operations, .*: 1 equal/);
+    expect((await conform(path, '--tape', 'directed-pin*')).out).toMatch(/2 tapes, 18 operations, .*: 2 equal/);
     const none = await conform(path, '--tape', 'nobody');
     expect([none.code, none.err]).toEqual([2, expect.stringContaining('no tape was chosen')]);
   });

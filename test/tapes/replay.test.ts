@@ -44,6 +44,18 @@ describe('recorded tapes', () => {
   });
 });
 
+describe('preemption', () => {
+  test('hypercalls that are continued at every check answer as those that are not', { timeout: 60_000 }, async () => {
+    const report = await conformInThread({
+      files: [tapeFile('directed'), tapeFile('lifecycle')],
+      build: BUILD,
+      quantum: 1,
+    });
+    expect(report.firstDifferences.slice(0, 3).map(differenceText)).toEqual([]);
+    expect(report.continuations).toBeGreaterThan(1000);
+  });
+});
+
 describe('the check can fail', () => {
   test('any one spoiled answer is found, at its operation', { timeout: 60_000 }, async () => {
     const file = join(folder, 'spoiled.jsonl');

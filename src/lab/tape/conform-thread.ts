@@ -17,6 +17,7 @@ export interface ConformTask {
   readonly files: readonly string[];
   readonly tape?: string | undefined;
   readonly stopFirst?: boolean | undefined;
+  readonly quantum?: number | undefined;
 }
 
 /** The task with a word that is not 0 when the thread shall come to an end. */
@@ -56,7 +57,7 @@ const dist = here.includes('/dist/')
 /** Replays the files; rejects with LabError for input that cannot be used. */
 export function conformInThread(o: ConformThreadOptions): Promise<ConformReport> {
   const stopped = new Int32Array(new SharedArrayBuffer(4));
-  const task: ThreadTask = { files: o.files, tape: o.tape, stopFirst: o.stopFirst, stopped };
+  const task: ThreadTask = { files: o.files, tape: o.tape, stopFirst: o.stopFirst, quantum: o.quantum, stopped };
   const worker = new Worker(new URL(`${dist}/dist/${o.build}/workers/conform.js`), {
     workerData: task,
     env: { ...process.env, XENOLITH_MEMORY_MIB: String(TAPE_MEMORY_MIB) },

@@ -11,6 +11,8 @@ import type { ConformReport, FamilyCount, PlacedDifference } from './report.js';
 export interface ConformOptions {
   /** Only tapes whose id is this, or begins with this when it ends in `*`. */
   readonly tape?: string | undefined;
+  /** Preempts hypercalls at each check of this number; absent: never. */
+  readonly quantum?: number | undefined;
   /** Ends at the first tape that differs. */
   readonly stopFirst?: boolean | undefined;
   /** Asked before each tape: true ends the replay, with a report of what was replayed. */
@@ -42,6 +44,8 @@ class Tally {
   #complete = true;
   #tapes = 0;
   #operations = 0;
+  #hypercalls = 0;
+  #continuations = 0;
 
   constructor(options: ConformOptions) {
     this.#options = options;
@@ -53,7 +57,7 @@ class Tally {
       this.#complete = false;
       this.ended = true;
     } else if (chosen(this.#options.tape, tape.id)) {
-      this.#count(replayTape(tape), position);
+      this.#count(replayTape(tape, this.#options.quantum), position);
       this.ended = this.#options.stopFirst === true && this.#differences.length > 0;
     }
     return !this.ended;
@@ -64,6 +68,8 @@ class Tally {
     family.tapes++;
     this.#tapes++;
     this.#operations += result.ops;
+    this.#hypercalls += result.hypercalls;
+    this.#continuations += result.continuations;
     if (result.difference === undefined) family.equal++;
     else {
       const placed = { ...result.difference, position };
@@ -80,6 +86,8 @@ class Tally {
       complete: this.#complete,
       tapes: this.#tapes,
       operations: this.#operations,
+      hypercalls: this.#hypercalls,
+      continuations: this.#continuations,
       equal: this.#tapes - different,
       different,
       families: this.#families,

@@ -75,12 +75,15 @@ export function* doExchange(m: TapeMachine, by: TapeGuest, op: OpOf<'exchange'>)
   return { rc, done };
 }
 
+/** Words of a domctl that its commands here read. */
+const DOMCTL_INPUT = domctl.DOMCTL_U + 4;
+
 /** Fills the head of a domctl. */
 export function* putDomctl(by: TapeGuest, cmd: number, domid: number): Steps<void> {
-  yield* by.clear(0, domctl.DOMCTL_WORDS);
   yield* by.put(domctl.DOMCTL_CMD, cmd);
   yield* by.put(domctl.DOMCTL_VERSION, domctl.XEN_DOMCTL_INTERFACE_VERSION);
   yield* by.put(domctl.DOMCTL_DOMAIN, domid);
+  yield* by.clear(domctl.DOMCTL_DOMAIN + 1, DOMCTL_INPUT - domctl.DOMCTL_DOMAIN - 1);
 }
 
 export function* doDestroy(by: TapeGuest, op: OpOf<'destroy'>): Steps<Answer> {

@@ -6,7 +6,8 @@
  * Source: tapes FORMAT.md (a tape, probes).
  */
 import { HypervisorBug } from '../../abi/errors.js';
-import { BUILD, run } from '../../sync/primitives.js';
+import { vcpu } from '../../machine/cpu-record.js';
+import { BUILD, peek, run } from '../../sync/primitives.js';
 import { VcpuStopped } from '../../vcpu/stopped.js';
 import {
   applyProbes,
@@ -41,16 +42,24 @@ export interface TapeResult {
   readonly tape: string;
   readonly family: string;
   readonly ops: number;
+  /** Hypercalls of all kernels, set-up and probes included, and how often one was preempted and continued. */
+  readonly hypercalls: number;
+  readonly continuations: number;
   readonly difference: TapeDifference | undefined;
 }
 
 export const REPLAY_BUILD: string = BUILD;
 
-/** Replays `tape` on a machine of its own. */
-export function replayTape(tape: Tape): TapeResult {
-  const m = setUp(tape);
+/**
+ * Replays `tape` on a machine of its own. With a quantum, long hypercalls are preempted at each `quantum`th check and
+ * continued, which must change no answer.
+ */
+export function replayTape(tape: Tape, quantum = 0): TapeResult {
+  const m = setUp(tape, quantum);
   const r = new Replay(m);
-  return { tape: tape.id, family: tape.family, ops: tape.ops.length, difference: r.difference() };
+  const difference = r.difference();
+  const { hypercalls, continuations } = countCalls(m);
+  return { tape: tape.id, family: tape.family, ops: tape.ops.length, hypercalls, continuations, difference };
 }
 
 /** The vCPU runs from here to the end of the operation; between two operations nobody waits for it. */
@@ -69,6 +78,16 @@ function look(d0: TapeGuest, m: TapeMachine, state: MutableProbeState): void {
     yield* probe(m, state);
     yield* d0.g.park();
   });
+}
+
+function countCalls(m: TapeMachine): { hypercalls: number; continuations: number } {
+  let hypercalls = 0;
+  let continuations = 0;
+  for (const { g } of m.guests.values()) {
+    hypercalls += peek(vcpu.nHypercalls(g.cpu));
+    continuations += peek(vcpu.nContinuations(g.cpu));
+  }
+  return { hypercalls, continuations };
 }
 
 const emptyState = (): MutableProbeState => ({ types: new Map(), doms: new Map(), grants: new Map() });

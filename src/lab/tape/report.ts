@@ -20,6 +20,9 @@ export interface ConformReport {
   readonly complete: boolean;
   readonly tapes: number;
   readonly operations: number;
+  readonly hypercalls: number;
+  /** How often a hypercall was preempted and continued. */
+  readonly continuations: number;
   readonly equal: number;
   readonly different: number;
   readonly families: Readonly<Record<string, FamilyCount>>;
@@ -35,7 +38,7 @@ export function summaryText(r: ConformReport): string {
   const lines = Object.entries(r.families).map(
     ([name, f]) => `${name.padEnd(12)} ${String(f.equal).padStart(5)} of ${String(f.tapes).padStart(5)} equal`,
   );
-  const total = `${String(r.tapes)} tapes, ${String(r.operations)} operations: ${String(r.equal)} equal, ${String(r.different)} different (${r.build} build)`;
+  const total = `${String(r.tapes)} tapes, ${String(r.operations)} operations, ${String(r.hypercalls)} hypercalls${r.continuations === 0 ? '' : `, ${String(r.continuations)} continued`}: ${String(r.equal)} equal, ${String(r.different)} different (${r.build} build)`;
   return [...lines, total, ...(r.complete ? [] : ['stopped before the last tape'])].join('\n');
 }
 

@@ -50,12 +50,12 @@ const GUEST_MAPTRACK_FRAMES = 4;
 const D0_MAPTRACK_FRAMES = 1024;
 const RW_ENTRY = 0x67;
 
-/** A fresh machine in the tape's initial state. */
-export function setUp(tape: Tape): TapeMachine {
+/** A fresh machine in the tape's initial state; `quantum`: see BootOptions. */
+export function setUp(tape: Tape, quantum = 0): TapeMachine {
   const m = new TapeMachine(tape);
   if (FRAMES < FIRST_FRAME + FREE_FRAMES)
     throw new HypervisorBug(`a tape's machine has ${String(TAPE_MEMORY_MIB)} MiB`);
-  hypervisorBoot({ firstFrame: FIRST_FRAME });
+  hypervisorBoot({ firstFrame: FIRST_FRAME, quantum });
   run(function* () {
     yield* buildAll(m);
     for (const name of m.domains()) yield* prepareGrants(m, name);
