@@ -1,12 +1,23 @@
 /**
- * I1, I3, I4, I5, I6, I7: the counts of a frame against its holders.
+ * I1, I5, I6, I7: the counts of a frame against what the ledger found to hold it.
  *
- * Source: reference xen-pv-memory.md, section 6; the ledger of ./ledger.ts is the other side of each comparison.
+ * Source: reference xen-pv-memory.md, section 6.
  */
-import { linearCount, NO_OWNER } from '../machine/frame.js';
+import type { GuestReport } from '../abi/guest.js';
 import { FRAMES } from '../machine/layout.js';
-import { holdersOf, visitHolders, type Linear } from './ledger.js';
-import { eachFrame, frameLabel, isLiveTable, ownerLabel, typeLabel, type Frame } from './view.js';
+import { holdersOf, visitHolders, type Links } from './ledger.js';
+import { shapeOf, type Finding } from './shape.js';
+import type { Stock } from './stock.js';
+import {
+  frameLabel,
+  holdsEntries,
+  linearCountOf,
+  ownerLabel,
+  refCount,
+  typeCount,
+  typeLabel,
+  type Frame,
+} from './view.js';
 import { broken, type Violation } from './violation.js';
 
 const TYPES = 8;
@@ -15,79 +26,65 @@ interface Sums {
   readonly refs: Int32Array;
   /** Type references found, by frame and type. */
   readonly types: Int32Array;
-  readonly linear: Linear;
+  readonly links: Links;
 }
 
-function sumHolders(): Sums {
+function sumHolders(stock: Stock): Sums {
   const refs = new Int32Array(FRAMES);
   const types = new Int32Array(FRAMES * TYPES);
-  const linear = visitHolders((h) => {
-    refs[h.mfn] = (refs[h.mfn] ?? 0) + h.refs;
-    const t = h.mfn * TYPES + h.type;
-    types[t] = (types[t] ?? 0) + h.types;
+  const links = visitHolders(stock, (h) => {
+    refs[h.mfn]! += h.refs;
+    types[h.mfn * TYPES + h.type]! += h.types;
   });
-  return { refs, types, linear };
+  return { refs, types, links };
 }
 
-type Finding = readonly [invariant: string, mfn: number, detail: string];
-
-function shape(f: Frame): Finding[] {
-  const out: Finding[] = [];
-  const at = frameLabel(f.mfn);
-  if (f.free) {
-    if (f.refs !== 0 || f.allocated) out.push(['I3', f.mfn, `${at} is free with ${String(f.refs)} references`]);
-    return out;
-  }
-  if (f.refs > 0 && f.owner === NO_OWNER) out.push(['I3', f.mfn, `${at} has references and no owner`]);
-  if (f.allocated && f.refs < 1) out.push(['I3', f.mfn, `${at} is allocated with no reference`]);
-  if (f.typeCount > 0 && f.refs < 1) out.push(['I3', f.mfn, `${at} has a type and no reference`]);
-  if (f.pinned && (!f.validated || f.typeCount < 1))
-    out.push(['I3', f.mfn, `${at} is pinned, not validated or without a type reference`]);
-  if (f.partial && (f.typeCount !== 1 || f.validated))
-    out.push(['I4', f.mfn, `${at} is partial with type count ${String(f.typeCount)}`]);
-  return out;
-}
-
-function counted(f: Frame, s: Sums): Finding[] {
-  const out: Finding[] = [];
-  if (f.free) return out;
+/** I5: general references. */
+function references(f: Frame, s: Sums): Finding[] {
+  const found = s.refs[f.mfn] ?? 0;
+  const has = refCount(f.mfn);
+  if (found === has) return [];
   const at = `${frameLabel(f.mfn)} of ${ownerLabel(f.owner)}`;
-  const refs = s.refs[f.mfn] ?? 0;
-  if (refs !== f.refs)
-    out.push(['I5', f.mfn, `${at}: reference count ${String(f.refs)}, holders hold ${String(refs)}`]);
-  for (let t = 1; t < TYPES; t++) {
+  return [['I5', f.mfn, `${at}: reference count ${String(has)}, holders hold ${String(found)}`]];
+}
+
+/** I6: references of the frame's type; I1: none of another. */
+function typeReferences(f: Frame, s: Sums): Finding[] {
+  const out: Finding[] = [];
+  const at = `${frameLabel(f.mfn)} of ${ownerLabel(f.owner)}`;
+  const count = typeCount(f.mfn);
+  for (let t = 0; t < TYPES; t++) {
     const found = s.types[f.mfn * TYPES + t] ?? 0;
     if (t === f.type) {
-      if (found !== f.typeCount)
-        out.push(['I6', f.mfn, `${at}: ${typeLabel(t)} count ${String(f.typeCount)}, holders hold ${String(found)}`]);
+      if (found !== count)
+        out.push(['I6', f.mfn, `${at}: ${typeLabel(t)} count ${String(count)}, holders hold ${String(found)}`]);
     } else if (found !== 0) {
-      const now = f.typeCount > 0 ? typeLabel(f.type) : 'untyped';
-      out.push(['I1', f.mfn, `${at}: ${now}, yet ${String(found)} hold it as ${typeLabel(t)}`]);
+      out.push(['I1', f.mfn, `${at}: ${typeLabel(f.type)}, yet ${String(found)} hold it as ${typeLabel(t)}`]);
     }
   }
   return out;
 }
 
-function linearCounted(f: Frame, s: Sums): Finding[] {
-  if (!isLiveTable(f) || f.type < 2) return [];
-  const entries = s.linear.entries.get(f.mfn) ?? 0;
-  const uses = s.linear.uses.get(f.mfn) ?? 0;
-  const has = linearCount(f.stamp);
-  if (entries > 0 && uses > 0)
-    return [['I7', f.mfn, `${frameLabel(f.mfn)} both links to tables of its level and is linked to`]];
-  const want = entries - uses;
-  return has === want
-    ? []
-    : [['I7', f.mfn, `${frameLabel(f.mfn)}: linear count ${String(has)}, found ${String(want)}`]];
+/** I7: links held and links to it, never both. */
+function linearLinks(f: Frame, s: Sums): Finding[] {
+  if (!holdsEntries(f) || f.type === 1) return [];
+  const held = s.links.held.get(f.mfn) ?? 0;
+  const used = s.links.used.get(f.mfn) ?? 0;
+  const at = frameLabel(f.mfn);
+  if (held > 0 && used > 0) return [['I7', f.mfn, `${at} both links to tables of its level and is linked to`]];
+  const has = linearCountOf(f.mfn);
+  if (has === held - used) return [];
+  return [['I7', f.mfn, `${at}: linear count ${String(has)}, found ${String(held - used)}`]];
 }
 
-/** I1, I3 to I7 over all frames, each finding with the holders of its frame. */
-export function checkCounts(): Violation[] {
-  const s = sumHolders();
+/** I1 and I3 to I7 of all frames, each finding with the holders of its frame. */
+export function checkCounts(stock: Stock, guests: readonly GuestReport[]): Violation[] {
+  const s = sumHolders(stock);
   const found: Finding[] = [];
-  eachFrame((f) => {
-    found.push(...shape(f), ...counted(f, s), ...linearCounted(f, s));
-  });
-  const holders = holdersOf(new Set(found.map(([, mfn]) => mfn)));
+  for (const f of stock.frames) {
+    found.push(...shapeOf(f, stock), ...references(f, s), ...typeReferences(f, s), ...linearLinks(f, s));
+  }
+  if (found.length === 0) return [];
+  const holders = holdersOf(stock, new Set(found.map(([, mfn]) => mfn)), guests);
   return found.map(([invariant, mfn, detail]) => broken(invariant, detail, holders.get(mfn) ?? []));
 }

@@ -1,18 +1,23 @@
 /**
- * The audit of a still machine: every invariant that holds at quiescence, each against what really holds.
+ * The audit of a still machine: every invariant that the machine itself can answer, each against what really holds.
  *
- * Invariant: reads only; no vCPU runs, no hypercall is unfinished.
- * Source: reference xen-pv-memory.md, section 6.
+ * Invariant: reads only; no vCPU runs. Made for quiescence; a hypercall that waits to be continued is accounted for too.
+ * Source: reference xen-pv-memory.md, section 6; DESIGN decision 8.
  */
 import type { GuestReport } from '../abi/guest.js';
 import { checkCounts } from './counts.js';
-import { checkGrants } from './grants.js';
-import { checkFreeFrames, checkTranslations } from './translations.js';
+import { checkFreed } from './freed.js';
+import { checkMappings } from './mappings.js';
+import { checkMaptrack } from './maptrack.js';
+import { checkPins } from './pins.js';
+import { checkLocks, checkTotals } from './shape.js';
+import { takeStock } from './stock.js';
+import { checkTranslations } from './translations.js';
 import type { Violation } from './violation.js';
 
 export type { Violation } from './violation.js';
 
-/** Invariants that the machine itself answers; I15 to I18 come with the guests' reports. */
+/** What the machine itself answers; I15 to I18 come with the guests' reports. */
 export const MACHINE_INVARIANTS = Object.freeze([
   'I1',
   'I2',
@@ -25,19 +30,25 @@ export const MACHINE_INVARIANTS = Object.freeze([
   'I9',
   'I10',
   'I11',
+  'I12',
   'I13',
   'I14',
 ] as const);
 
 /** Violations of the named invariants (all when none is named), guests' findings included. */
-export function auditMachine(checks: readonly string[], guests: readonly GuestReport[] = []): Violation[] {
-  const wanted = new Set(checks);
+export function auditMachine(checks: readonly string[] = [], guests: readonly GuestReport[] = []): Violation[] {
+  const stock = takeStock();
   const all = [
-    ...checkCounts(),
-    ...checkTranslations(),
-    ...checkFreeFrames(),
-    ...checkGrants(guests),
+    ...checkCounts(stock, guests),
+    ...checkLocks(stock),
+    ...checkTotals(stock),
+    ...checkPins(stock),
+    ...checkMappings(stock, guests),
+    ...checkTranslations(stock),
+    ...checkFreed(stock),
+    ...checkMaptrack(stock),
     ...guests.flatMap((g) => g.violations),
   ];
+  const wanted = new Set(checks);
   return wanted.size === 0 ? all : all.filter((v) => wanted.has(v.invariant));
 }

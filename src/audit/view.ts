@@ -1,138 +1,108 @@
 /**
- * Plain reads of a still machine: frames, tables, domains, vCPUs, as the checks see them.
+ * Plain reads of frames and tables of a still machine, as the checks see them.
  *
- * Invariant: no vCPU runs; every word is read with `peek`, nothing is written.
+ * Invariant: no vCPU runs; every word is read with `peek`, nothing is written. A `Frame` has no count: what the ledger
+ * works on cannot name one; `refCount` and `typeCount` are for the other side of the comparison.
+ * Source: src/machine/frame.ts; reference xen-pv-memory.md, section 1.
  */
-import { mfnWord, type Mfn } from '../abi/frames.js';
-import { ENTRIES, entryMfn, PAGE_PRESENT, ROOT_XEN_FIRST, ROOT_XEN_LAST } from '../abi/pte.js';
-import { domain, domainSlot, domainSlots, vcpuCountOf, vcpuOf, type DomainRef } from '../hypervisor/domain.js';
-import { vcpu } from '../machine/cpu-record.js';
-import {
-  countInfo,
-  generationOf,
-  NO_OWNER,
-  ownerOf,
-  ownerWord,
-  PGC_allocated,
-  PGC_count_mask,
-  PGC_state,
-  PGC_state_free,
-  PGC_xen_heap,
-  PGT_count_mask,
-  PGT_partial,
-  PGT_pinned,
-  PGT_validated,
-  stampWord,
-  typeInfo,
-  typeLevel,
-  typeName,
-} from '../machine/frame.js';
+import { DOMID_IO, DOMID_XEN, mfnWord, type Mfn } from '../abi/frames.js';
+import { ENTRIES, entryMfn, PAGE_PRESENT, PAGE_RW, ROOT_XEN_FIRST, ROOT_XEN_LAST } from '../abi/pte.js';
+import * as f from '../machine/frame.js';
 import { FRAMES } from '../machine/layout.js';
-import type { Cpu } from '../sync/actor.js';
 import { peek } from '../sync/primitives.js';
 
 export interface Frame {
   readonly mfn: Mfn;
   readonly free: boolean;
-  readonly refs: number;
   readonly allocated: boolean;
   readonly xenHeap: boolean;
-  readonly typeCount: number;
+  readonly locked: boolean;
   /** 0 none, 1 to 4 tables, 5 seg_desc, 6 shared, 7 writable. */
   readonly type: number;
   readonly pinned: boolean;
   readonly validated: boolean;
   readonly partial: boolean;
   readonly owner: number;
-  readonly generation: number;
-  readonly stamp: number;
 }
 
+export const TYPE_NONE = 0;
+export const TYPE_L4 = 4;
+export const TYPE_SEG_DESC = 5;
+export const TYPE_WRITABLE = 7;
+
+export const inMachine = (mfn: number): boolean => mfn >= 0 && mfn < FRAMES;
+export const isFree = (mfn: Mfn): boolean => (peek(f.countInfo(mfn)) & f.PGC_state) === f.PGC_state_free;
+export const ownerOfFrame = (mfn: Mfn): number => f.ownerOf(peek(f.ownerWord(mfn)));
+/** A free frame's type word links the heap's list. */
+export const typeOfFrame = (mfn: Mfn): number => (isFree(mfn) ? TYPE_NONE : f.typeLevel(peek(f.typeInfo(mfn))));
+
+/** Counts of a frame: for comparing with the ledger, never for making it. */
+export const refCount = (mfn: Mfn): number => peek(f.countInfo(mfn)) & f.PGC_count_mask;
+export const typeCount = (mfn: Mfn): number => (isFree(mfn) ? 0 : peek(f.typeInfo(mfn)) & f.PGT_count_mask);
+/** Linear links of a table in use: > 0 it holds some, < 0 it is linked to ([X17]). */
+export const linearCountOf = (mfn: Mfn): number => f.linearCount(peek(f.stampWord(mfn)));
+
 export function frameOf(mfn: Mfn): Frame {
-  const c = peek(countInfo(mfn));
-  const t = peek(typeInfo(mfn));
-  const o = peek(ownerWord(mfn));
-  const free = (c & PGC_state) === PGC_state_free;
+  const c = peek(f.countInfo(mfn));
+  const free = (c & f.PGC_state) === f.PGC_state_free;
+  const t = free ? 0 : peek(f.typeInfo(mfn));
   return {
     mfn,
     free,
-    refs: c & PGC_count_mask,
-    allocated: (c & PGC_allocated) !== 0,
-    xenHeap: (c & PGC_xen_heap) !== 0,
-    typeCount: free ? 0 : t & PGT_count_mask,
-    type: free ? 0 : typeLevel(t),
-    pinned: !free && (t & PGT_pinned) !== 0,
-    validated: !free && (t & PGT_validated) !== 0,
-    partial: !free && (t & PGT_partial) !== 0,
-    owner: ownerOf(o),
-    generation: generationOf(o),
-    stamp: peek(stampWord(mfn)),
+    allocated: (c & f.PGC_allocated) !== 0,
+    xenHeap: (c & f.PGC_xen_heap) !== 0,
+    locked: (c & f.PGT_locked) !== 0,
+    type: f.typeLevel(t),
+    pinned: (t & f.PGT_pinned) !== 0,
+    validated: (t & f.PGT_validated) !== 0,
+    partial: (t & f.PGT_partial) !== 0,
+    owner: ownerOfFrame(mfn),
   };
 }
 
-/** A table whose entries hold references: typed l1..l4, count above 0, validated. */
-export const isLiveTable = (f: Frame): boolean => f.typeCount > 0 && f.validated && f.type >= 1 && f.type <= 4;
-
-export const TYPE_WRITABLE = 7;
-export const typeLabel = (type: number): string => typeName(type << 26);
-export const frameLabel = (mfn: number): string => `mfn 0x${mfn.toString(16)}`;
-export const ownerLabel = (owner: number): string =>
-  owner === NO_OWNER ? 'nobody' : owner === 0x7ff2 ? 'xen' : owner === 0x7ff1 ? 'io' : `d${String(owner)}`;
-
-export function eachFrame(visit: (f: Frame) => void): void {
-  for (let m = 0; m < FRAMES; m++) visit(frameOf(m as Mfn));
-}
+export const isTable = (t: Frame): boolean => t.type >= 1 && t.type <= TYPE_L4;
+/** A table whose entries, or some of them, hold references ([X8], [X9], [X14]). */
+export const holdsEntries = (t: Frame): boolean => isTable(t) && (t.validated || t.partial);
 
 export interface Entry {
   readonly index: number;
   readonly lo: number;
   readonly hi: number;
+  readonly rw: boolean;
   /** INVALID_MFN for a frame beyond the machine. */
   readonly mfn: Mfn;
 }
 
-/** The present entries of a table that are its owner's (an L4's slots of Xen left out). */
-export function presentEntries(table: Mfn, level: number): Entry[] {
-  const out: Entry[] = [];
-  const base = mfnWord(table);
-  for (let i = 0; i < ENTRIES; i++) {
-    if (level === 4 && i >= ROOT_XEN_FIRST && i <= ROOT_XEN_LAST) continue;
-    const lo = peek(base + 2 * i);
-    if ((lo & PAGE_PRESENT) === 0) continue;
-    const hi = peek(base + 2 * i + 1);
-    out.push({ index: i, lo, hi, mfn: entryMfn(lo, hi, FRAMES) });
+export function entryAt(table: Mfn, index: number): Entry {
+  const lo = peek(mfnWord(table) + 2 * index);
+  const hi = peek(mfnWord(table) + 2 * index + 1);
+  return { index, lo, hi, rw: (lo & PAGE_RW) !== 0, mfn: entryMfn(lo, hi, FRAMES) };
+}
+
+/** How many entries of the table, from the first on, are validated: all, or as far as an interruption let it come. */
+const validatedEntries = (t: Frame): number => (t.validated ? ENTRIES : f.nrValidated(peek(f.stampWord(t.mfn))));
+
+/** The present entries that hold references: an L4's slots of Xen hold none. */
+export function eachEntry(t: Frame, visit: (e: Entry) => void): void {
+  const base = mfnWord(t.mfn);
+  const end = validatedEntries(t);
+  for (let i = 0; i < end; i++) {
+    if ((peek(base + 2 * i) & PAGE_PRESENT) === 0) continue;
+    if (t.type === TYPE_L4 && i >= ROOT_XEN_FIRST && i <= ROOT_XEN_LAST) continue;
+    visit(entryAt(t.mfn, i));
   }
-  return out;
 }
 
-/** Every domain that can still be found, zombies included. */
-export function allDomains(): DomainRef[] {
-  const out: DomainRef[] = [];
-  for (let i = 0; i < domainSlots; i++) {
-    const d = domainSlot(i);
-    if (peek(domain.key(d)) !== 0) out.push(d);
-  }
-  return out;
+/** The entry of a partial table that was interrupted inside: it holds a reference, its type is the partial page's own. */
+export function halfDoneEntry(t: Frame): Entry | undefined {
+  if (!t.partial || (peek(f.stampWord(t.mfn)) & f.PARTIAL_SET) === 0) return undefined;
+  return entryAt(t.mfn, validatedEntries(t));
 }
 
-export interface Processor {
-  readonly cpu: Cpu;
-  readonly domain: DomainRef;
-  readonly domid: number;
-  readonly vcpuId: number;
-  readonly label: string;
+export const typeLabel = (type: number): string => f.typeName(f.levelType(type));
+export const frameLabel = (mfn: number): string => `mfn 0x${mfn.toString(16)}`;
+export function ownerLabel(owner: number): string {
+  if (owner === f.NO_OWNER) return 'nobody';
+  if (owner === DOMID_XEN) return 'xen';
+  return owner === DOMID_IO ? 'io' : `d${String(owner)}`;
 }
-
-export function allProcessors(): Processor[] {
-  return allDomains().flatMap((d) =>
-    Array.from({ length: vcpuCountOf(d) }, (_, i) => {
-      const domid = peek(domain.domid(d));
-      return { cpu: vcpuOf(d, i), domain: d, domid, vcpuId: i, label: `d${String(domid)}v${String(i)}` };
-    }),
-  );
-}
-
-/** A base pointer or table word that holds mfn + 1; -1 for none. */
-export const heldMfn = (word: number): Mfn => (peek(word) - 1) as Mfn;
-export const kernelBase = (cpu: Cpu): Mfn => heldMfn(vcpu.guestTable(cpu));
-export const userBase = (cpu: Cpu): Mfn => heldMfn(vcpu.guestTableUser(cpu));

@@ -8,7 +8,8 @@
  * Source: DESIGN decision 5, reference performance.md 2.1, 3; [X13]; xen/arch/x86/pv/domain.c (_toggle_guest_pt:
  * global entries, which are user pages ([X25]), survive a mode switch, the kernel's do not).
  *
- * Slot: read tag (2 words), write tag (2), word of the frame's start, WALK_* answer, base it was walked from + 1, spare.
+ * Slot: read tag (2 words), write tag (2), word of the frame's start, WALK_* answer, base it was walked from + 1, owner word of
+ * the frame at the fill: another one later means that the frame changed hands under the translation.
  * Tag: va[31:12] | 1, then va[47:32] | key << 16. A slot is replaced only by another address with the same va[19:12].
  */
 import { mfnWord, type Mfn, type Va } from '../abi/frames.js';
@@ -18,6 +19,7 @@ import { fill, peek, poke, stOnce } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { tick } from './clock.js';
 import { vcpu } from './cpu-record.js';
+import { ownerWord } from './frame.js';
 import { tlbOf, TLB_SLOT_WORDS, TLB_SLOTS, TLB_WORDS } from './layout.js';
 import { ACCESS_EXEC, ACCESS_WRITE, walk, WALK_GLOBAL, WALK_MFN, WALK_NX, WALK_WRITE } from './walk.js';
 
@@ -27,6 +29,7 @@ const W_TAG = 2;
 const BASE = 4;
 const FLAGS = 5;
 const ROOT = 6;
+const OWNER = 7;
 const INDEX_MASK = (TLB_SLOTS - 1) * TLB_SLOT_WORDS;
 const TWO32 = 4294967296;
 const MAX_KEY = 0xfffe;
@@ -92,6 +95,7 @@ export function* tlbMiss(cpu: Cpu, tlb: number, va: Va, access: number): Steps<n
   poke(slot + BASE, base);
   poke(slot + FLAGS, got);
   poke(slot + ROOT, root + 1);
+  poke(slot + OWNER, peek(ownerWord((got & WALK_MFN) as Mfn)));
   return base + ((lo & 4095) >> 2);
 }
 
@@ -154,6 +158,8 @@ export interface TlbEntry {
   readonly global: boolean;
   /** The L4 it was walked from. */
   readonly root: Mfn;
+  /** Owner and generation of the frame when the entry was filled (frame.ts, word 2). */
+  readonly ownerWord: number;
 }
 
 /** The live entries of a vCPU over a still machine; a TLB with a flush request pending counts as what it still holds. */
@@ -170,6 +176,7 @@ export function tlbEntries(cpu: Cpu): TlbEntry[] {
       writable: peek(slot + W_TAG) !== 0,
       global: (flags & WALK_GLOBAL) !== 0,
       root: (peek(slot + ROOT) - 1) as Mfn,
+      ownerWord: peek(slot + OWNER),
     });
   }
   return out;

@@ -190,8 +190,8 @@ describe('the auditor sees', () => {
     reach(ACCESS_WRITE);
     reach(ACCESS_READ, low);
     expect(tlbEntries(cpu).sort((a, b) => a.va - b.va)).toEqual([
-      { va: low, mfn: two, writable: false, global: true, root },
-      { va: VA, mfn: one, writable: true, global: false, root },
+      { va: low, mfn: two, writable: false, global: true, root, ownerWord: 0 },
+      { va: VA, mfn: one, writable: true, global: false, root, ownerWord: 0 },
     ]);
     perform(tlbFlushLocal);
     expect(tlbEntries(cpu)).toEqual([]);
