@@ -4,22 +4,17 @@
  * Invariant: reads only; nothing of it runs while a vCPU does. Lock: none.
  * Source: reference xen-pv-memory.md, section 6.
  */
-import { INVALID_MFN, mfnWord, type Mfn, type Pfn } from '../../src/abi/frames.js';
+import type { Pfn } from '../../src/abi/frames.js';
 import type { Violation } from '../../src/abi/guest.js';
 import { ENTRIES, PAGE_PRESENT } from '../../src/abi/pte.js';
 import { peek } from '../../src/sync/primitives.js';
 import { NO_HANDLE } from '../drivers/gntdev/map.js';
 import { PFN_NONE } from '../kernel/layout.js';
-import { p2mEntry } from '../kernel/p2m.js';
 import { page, pageOf, PG_level1, PG_table, type Page } from '../kernel/page.js';
 import { PTE_SPECIAL } from '../kernel/pte.js';
 import { kernel, type Kernel } from '../kernel/records.js';
+import { stillWord } from '../kernel/still.js';
 import { slotOfStill, type SlotLayout } from './slots.js';
-
-const wordOf = (k: Kernel, pfn: Pfn, n: number): number => {
-  const mfn = p2mEntry(k, pfn) as Mfn;
-  return mfn === INVALID_MFN ? 0 : peek(mfnWord(mfn) + n);
-};
 
 /** Findings about the slots behind every page whose `field` names some. */
 export function checkSlots(k: Kernel, l: SlotLayout, field: (p: Page) => number): Violation[] {
@@ -38,10 +33,9 @@ export function checkSlots(k: Kernel, l: SlotLayout, field: (p: Page) => number)
 
 function checkTable(k: Kernel, l: SlotLayout, table: Pfn, s: Pfn): Violation[] {
   const out: Violation[] = [];
-  const still = (pfn: Pfn, n: number): number => wordOf(k, pfn, n);
   for (let i = 0; i < ENTRIES; i++) {
-    const handle = slotOfStill(k, l, s, i, still);
-    const lo = wordOf(k, table, 2 * i);
+    const handle = slotOfStill(k, l, s, i);
+    const lo = stillWord(k, table, 2 * i);
     const granted = (lo & PAGE_PRESENT) !== 0 && (lo & PTE_SPECIAL) !== 0;
     if (granted === (handle !== NO_HANDLE)) continue;
     const slot = handle === NO_HANDLE ? 'is empty' : `holds handle ${String(handle >>> 0)}`;

@@ -20,6 +20,7 @@ import { addVa, directVa, PFN_NONE } from '../kernel/layout.js';
 import { releasePage } from '../kernel/lru.js';
 import { page, pageOf } from '../kernel/page.js';
 import { percpu, type Kernel } from '../kernel/records.js';
+import { stillWord } from '../kernel/still.js';
 
 export interface SlotLayout {
   /** Words it takes for 512 entries; up to two pages. */
@@ -100,15 +101,9 @@ export function* allEmpty(c: KernelCpu, l: SlotLayout, s: Pfn): Steps<boolean> {
   return true;
 }
 
-/** The handle in slot `i` in a still machine; `word` reads word `n` of a page of kernel `k`. */
-export function slotOfStill(
-  k: Kernel,
-  l: SlotLayout,
-  s: Pfn,
-  i: number,
-  word: (pfn: Pfn, n: number) => number,
-): number {
+/** The handle in slot `i` in a still machine. */
+export function slotOfStill(k: Kernel, l: SlotLayout, s: Pfn, i: number): number {
   const n = l.handleWord(i);
   const at = n < PAGE_WORDS ? s : (peek(page.private(pageOf(k, s))) as Pfn);
-  return l.decode(word(at, n % PAGE_WORDS));
+  return l.decode(stillWord(k, at, n % PAGE_WORDS));
 }

@@ -1,0 +1,58 @@
+/**
+ * What a guest tells the auditor: the handles its drivers still know, and what its kernel and its design find wrong.
+ *
+ * Invariant: reads only; no vCPU runs. Lock: none. Source: DESIGN decision 8.
+ */
+import type { GuestHandle, GuestReport } from '../src/abi/guest.js';
+import { listFirst, listNext } from '../src/shm/list.js';
+import { peek, run } from '../src/sync/primitives.js';
+import type { TeardownDesign } from './designs/design.js';
+import { entryOf, GE_KERNEL, GE_USER, mapCount, NO_HANDLE, type GrantMap } from './drivers/gntdev/map.js';
+import { WORKER_UNMAP } from './drivers/gntdev/unmap.js';
+import { checkKernel, livingMms } from './kernel/check.js';
+import type { Mm } from './kernel/mm.js';
+import { kernel, type Kernel } from './kernel/records.js';
+import { firstVma, nextVma, vma, VM_OPS_GNTDEV } from './kernel/vma.js';
+import { work, type Work } from './kernel/work.js';
+
+export function reportOf(k: Kernel, design: TeardownDesign): GuestReport {
+  return {
+    domid: peek(kernel.domid(k)),
+    handles: [...livingMms(k).flatMap(mapsOfMm), ...waitingMaps(k)].flatMap(([map, who]) => handlesOf(map, who)),
+    frames: [],
+    violations: [...checkKernel(k), ...design.check(k)],
+  };
+}
+
+type Held = readonly [GrantMap, string];
+
+/** Maps behind the VMAs of `m`. */
+function mapsOfMm(m: Mm): Held[] {
+  return run(function* () {
+    const out = new Map<GrantMap, string>();
+    for (let v = yield* firstVma(m); v !== 0; v = yield* nextVma(v)) {
+      if (peek(vma.ops(v)) === VM_OPS_GNTDEV) out.set(peek(vma.private(v)) as GrantMap, 'gntdev, mapped by a process');
+    }
+    return [...out];
+  });
+}
+
+/** Maps whose unmap was put off. */
+function waitingMaps(k: Kernel): Held[] {
+  return run(function* () {
+    const out: Held[] = [];
+    const head = kernel.work(k);
+    for (let n = yield* listFirst(head); n !== 0; n = yield* listNext(head, n)) {
+      if (peek(work.worker(n as Work)) !== WORKER_UNMAP) continue;
+      out.push([peek(work.argument(n as Work)) as GrantMap, 'gntdev, waiting to unmap it later']);
+    }
+    return out;
+  });
+}
+
+function handlesOf(map: GrantMap, who: string): GuestHandle[] {
+  return Array.from({ length: mapCount(map) }, (_, i) => entryOf(map, i))
+    .flatMap((e) => [peek(e + GE_USER), peek(e + GE_KERNEL)])
+    .filter((handle) => handle !== NO_HANDLE)
+    .map((handle) => ({ handle: handle >>> 0, who, willRelease: true }));
+}
