@@ -26,4 +26,3 @@ export function* setDirect(c: KernelCpu, pfn: Pfn, lo: number, hi: number, flush
   if (r < 0) yield* warn(c, WARN.alias, pfn);
   return r >= 0;
 }
-

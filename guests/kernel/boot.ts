@@ -209,6 +209,7 @@ function* enterKernel(c: KernelCpu, p: KernelParams): Steps<boolean> {
   poke(percpu.loadedMm(c.pc), peek(kernel.initMm(c.k)));
   poke(percpu.cr3(c.pc), image.l4);
   yield* stOnce(percpu.currentCr3(c.pc), image.l4); // raced on purpose: [X72]
+  yield* c.g.unmaskEvents();
   return true;
 }
 
@@ -216,4 +217,3 @@ function* enterKernel(c: KernelCpu, p: KernelParams): Steps<boolean> {
 export function* mapXenFrame(c: KernelCpu, pfn: Pfn, mfn: Mfn): Steps<boolean> {
   return yield* setDirect(c, pfn, entryLo(mfn, KERNEL_RW), PAGE_NX_HI, UVMF_INVLPG);
 }
-

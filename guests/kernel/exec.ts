@@ -7,7 +7,7 @@
  * Source: Linux fs/exec.c (begin_new_exec, exec_mmap), xen/mmu_pv.c (xen_activate_mm).
  */
 import { ENOMEM } from '../../src/abi/errno.js';
-import { makeVa, type Va } from '../../src/abi/frames.js';
+import { makeVa } from '../../src/abi/frames.js';
 import { peek, st } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import type { KernelCpu } from './context.js';
@@ -36,7 +36,7 @@ export function* newProcessMm(c: KernelCpu): Steps<Mm> {
   const top = addVa(STACK_TOP, -L1_SPAN);
   if (
     (yield* mmapAnon(c, m, STACK_BASE, STACK_PAGES, VM_READ | VM_WRITE)) === 0 &&
-    (yield* handleMmFault(c, m, top as Va, true)) === FAULT_OK &&
+    (yield* handleMmFault(c, m, top, true)) === FAULT_OK &&
     (yield* pinNew(c, m))
   ) {
     return m;

@@ -124,16 +124,7 @@ function* decideCow(c: KernelCpu, va: Va, table: Pfn, lo: number, old: Pfn): Ste
 const same = (a: number, b: number): boolean => ((a ^ b) & ~(PAGE_ACCESSED | PAGE_DIRTY)) === 0;
 
 /** wp_page_copy, with a reference on the old page held. */
-function* copyAndReplace(
-  c: KernelCpu,
-  m: Mm,
-  v: Vma,
-  va: Va,
-  table: Pfn,
-  lo: number,
-  old: Pfn,
-  pfn: Pfn,
-): Steps<void> {
+function* copyAndReplace(c: KernelCpu, m: Mm, v: Vma, va: Va, table: Pfn, lo: number, old: Pfn, pfn: Pfn): Steps<void> {
   yield* c.g.copyPage(directVa(pfn), directVa(old));
   yield* invalidateStart(c, m, va, addVa(va, L1_SPAN), NOTIFY_CLEAR, true);
   const done = yield* replace(c, m, v, va, table, lo, old, pfn);
@@ -143,16 +134,7 @@ function* copyAndReplace(
 }
 
 /** Clears and flushes the old entry, then stores the new one; false when the entry has changed meanwhile. */
-function* replace(
-  c: KernelCpu,
-  m: Mm,
-  v: Vma,
-  va: Va,
-  table: Pfn,
-  lo: number,
-  old: Pfn,
-  pfn: Pfn,
-): Steps<boolean> {
+function* replace(c: KernelCpu, m: Mm, v: Vma, va: Va, table: Pfn, lo: number, old: Pfn, pfn: Pfn): Steps<boolean> {
   const ptl = ptlOf(c, table);
   const i = indexAt(va, 1);
   let ok = false;

@@ -29,7 +29,7 @@ import { PTE_SPECIAL, readEntry, setPte, writeProtect } from './pte.js';
 import { ptlOf } from './ptl.js';
 import { anonJoin, type Anon } from './rmap.js';
 import { flushMm } from './tlb.js';
-import { firstVma, nextVma, vma, vmaAlloc, vmaEnd, vmaFree, vmaLink, vmaStart, VM_DONTCOPY, type Vma } from './vma.js';
+import { firstVma, nextVma, vma, vmaAlloc, vmaEnd, vmaLink, vmaStart, VM_DONTCOPY, type Vma } from './vma.js';
 import { findL1, indexAt, makeL1 } from './walk.js';
 import { ldVa, stVa } from './words.js';
 
@@ -82,7 +82,7 @@ function* dupVma(c: KernelCpu, v: Vma, child: Mm): Steps<Vma> {
 /** Copies the entries of `v`; false when memory for a table is short. */
 function* copyRange(c: KernelCpu, parent: Mm, child: Mm, v: Vma): Steps<boolean> {
   const end = vmaEnd(v);
-  for (let va = vmaStart(v); va < end; ) {
+  for (let va = vmaStart(v); va < end;) {
     const next = Math.min(addVa(alignDown(va, L2_SPAN), L2_SPAN), end) as Va;
     const from = yield* findL1(c, parent, va);
     if (from !== PFN_NONE) {

@@ -32,7 +32,7 @@ function* freeBelow(
   ceiling: Va,
 ): Steps<void> {
   const span = spanOf(level);
-  for (let va = start; va < end; ) {
+  for (let va = start; va < end;) {
     const first = alignDown(va, span);
     const next = Math.min(addVa(first, span), end) as Va;
     const below = yield* tableBelow(c, table, indexAt(va, level));

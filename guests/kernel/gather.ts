@@ -19,7 +19,18 @@ import { kernel, percpu } from './records.js';
 import { flushMm, flushMmRange } from './tlb.js';
 import { peekVa, pokeVa } from './words.js';
 
-const G = { mm: 0, full: 1, start: 2, end: 4, cleared: 6, freedTables: 7, batches: 8, nrBatches: 9, nr: 10, inline: 12 };
+const G = {
+  mm: 0,
+  full: 1,
+  start: 2,
+  end: 4,
+  cleared: 6,
+  freedTables: 7,
+  batches: 8,
+  nrBatches: 9,
+  nr: 10,
+  inline: 12,
+} as const;
 const INLINE = 8;
 /** Words of a further batch: the next one, the number of pages, the pages. */
 export const BATCH_WORDS = 256;
@@ -124,7 +135,7 @@ function* flushAndFree(c: KernelCpu): Steps<void> {
   yield* flush(c);
   const nr = peek(at(c, G.nr));
   for (let i = 0; i < nr; i++) yield* releasePage(c, peek(at(c, G.inline) + i) as Pfn);
-  for (let batch = peek(at(c, G.batches)); batch !== 0; ) {
+  for (let batch = peek(at(c, G.batches)); batch !== 0;) {
     for (let i = 0; i < peek(batch + 1); i++) yield* releasePage(c, peek(batch + 2 + i) as Pfn);
     const next = peek(batch);
     yield* slabFree(c.cpu, kernel.batchSlab(c.k), batch);

@@ -20,7 +20,8 @@ export const isUserVa = (va: Va): boolean => va < USER_END;
 export const directVa = (pfn: Pfn): Va => (DIRECT_BASE + pfn * PAGE_SIZE) as Va;
 /** pfn of a direct-map address. */
 export const directPfn = (va: Va): Pfn => Math.floor((va - DIRECT_BASE) / PAGE_SIZE) as Pfn;
-export const isDirectVa = (va: Va, maxPfn: number): boolean => va >= DIRECT_BASE && va < DIRECT_BASE + maxPfn * PAGE_SIZE;
+export const isDirectVa = (va: Va, maxPfn: number): boolean =>
+  va >= DIRECT_BASE && va < DIRECT_BASE + maxPfn * PAGE_SIZE;
 /** Entry `i` of the table in page `pfn`. */
 export const entryVa = (pfn: Pfn, i: number): Va => (directVa(pfn) + 8 * i) as Va;
 /** The M2P entry of `mfn`. */

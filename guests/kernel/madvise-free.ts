@@ -29,7 +29,7 @@ const USED = PAGE_ACCESSED | PAGE_DIRTY;
 export function* madviseFree(c: KernelCpu, m: Mm, at: Va, pages: number): Steps<void> {
   const end = addVa(at, pages * L1_SPAN);
   yield* readLockMm(c, mm.mmapLock(m), RANK.guestMmapLock);
-  for (let va = at; va < end; ) {
+  for (let va = at; va < end;) {
     const next = Math.min(addVa(alignDown(va, L2_SPAN), L2_SPAN), end) as Va;
     const v = yield* vmaAt(m, va);
     const table = v !== 0 && peek(vma.ops(v)) === VM_OPS_ANON ? yield* findL1(c, m, va) : PFN_NONE;

@@ -49,7 +49,7 @@ export function* mprotect(c: KernelCpu, m: Mm, at: Va, pages: number, flags: num
 /** Takes the write right off the entries (granting one waits for the fault); answers how many changed. */
 function* changeRange(c: KernelCpu, m: Mm, start: Va, end: Va, readOnly: boolean): Steps<number> {
   let changed = 0;
-  for (let va = start; readOnly && va < end; ) {
+  for (let va = start; readOnly && va < end;) {
     const next = Math.min(addVa(alignDown(va, L2_SPAN), L2_SPAN), end) as Va;
     const table = yield* findL1(c, m, va);
     if (table !== PFN_NONE) changed += yield* changeTable(c, table, va, next);
@@ -84,14 +84,7 @@ function* changeTable(c: KernelCpu, table: Pfn, start: Va, end: Va): Steps<numbe
  * Moves the VMA [from, from + pages) to `to` with the same or a smaller size; 0, or -EFAULT when growth is asked of a
  * VMA that may not grow, -EINVAL, -ENOMEM.
  */
-export function* mremap(
-  c: KernelCpu,
-  m: Mm,
-  from: Va,
-  pages: number,
-  newPages: number,
-  to: Va,
-): Steps<number> {
+export function* mremap(c: KernelCpu, m: Mm, from: Va, pages: number, newPages: number, to: Va): Steps<number> {
   if (!aligned(from, pages) || !aligned(to, newPages)) return -EINVAL;
   const keep = Math.min(pages, newPages);
   const refused = yield* checkGrow(c, m, from, newPages > pages);

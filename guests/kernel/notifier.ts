@@ -68,14 +68,7 @@ export function* ensureNotifier(c: KernelCpu, m: Mm): Steps<Notifier> {
 }
 
 /** Subscribes `ops` to [start, end) of `m`, which it holds; 0 when memory is short. Lock held: mmapLock, exclusive. */
-export function* subscribe(
-  c: KernelCpu,
-  m: Mm,
-  start: Va,
-  end: Va,
-  ops: number,
-  priv: number,
-): Steps<Subscription> {
+export function* subscribe(c: KernelCpu, m: Mm, start: Va, end: Va, ops: number, priv: number): Steps<Subscription> {
   const n = yield* ensureNotifier(c, m);
   const s = n === 0 ? 0 : yield* allocRecord(c, kernel.subscriptionSlab(c.k));
   if (s === 0) return 0 as Subscription;

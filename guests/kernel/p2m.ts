@@ -46,4 +46,3 @@ export function* entryPfn(c: KernelCpu, lo: number, hi: number): Steps<Pfn> {
   const mfn = entryMfn(lo, hi, peek(kernel.frames(c.k)));
   return mfn === INVALID_MFN ? PFN_NONE : yield* mfnToPfn(c, mfn);
 }
-

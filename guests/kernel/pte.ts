@@ -8,15 +8,7 @@
  */
 import type { Mfn, Pfn } from '../../src/abi/frames.js';
 import { MMU_NORMAL_PT_UPDATE, MMU_PT_UPDATE_PRESERVE_AD } from '../../src/abi/mmu.js';
-import {
-  entryLo,
-  PAGE_ACCESSED,
-  PAGE_DIRTY,
-  PAGE_NX_HI,
-  PAGE_PRESENT,
-  PAGE_RW,
-  PAGE_USER,
-} from '../../src/abi/pte.js';
+import { entryLo, PAGE_ACCESSED, PAGE_DIRTY, PAGE_NX_HI, PAGE_PRESENT, PAGE_RW, PAGE_USER } from '../../src/abi/pte.js';
 import { hi64, peek } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { batchBegin, batchIssue, queueMmuUpdate } from '../xen/batch.js';

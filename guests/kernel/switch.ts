@@ -61,8 +61,7 @@ export function* dropMmRefHere(c: KernelCpu, m: Mm): Steps<void> {
 }
 
 /** The record of vCPU `i`. */
-export const percpuAt = (c: KernelCpu, i: number): Percpu =>
-  (peek(kernel.percpus(c.k)) + i * percpu.words) as Percpu;
+export const percpuAt = (c: KernelCpu, i: number): Percpu => (peek(kernel.percpus(c.k)) + i * percpu.words) as Percpu;
 
 /** xen_drop_mm_ref: no vCPU is on the roots of `m` afterwards. */
 export function* dropMmRef(c: KernelCpu, m: Mm): Steps<void> {

@@ -36,14 +36,7 @@ export interface VmOps {
   /** The entry `i` of `table` for `va` is about to be cleared. PTE lock held. Answers CLEAR_*. */
   clearPte(c: KernelCpu, v: Vma, va: Va, table: Pfn, i: number, full: boolean): Steps<number>;
   /** Notifier callback; false: would have to wait and may not. May run hypercalls; no PTE lock held. */
-  invalidate(
-    c: KernelCpu,
-    s: Subscription,
-    start: Va,
-    end: Va,
-    event: number,
-    blockable: boolean,
-  ): Steps<boolean>;
+  invalidate(c: KernelCpu, s: Subscription, start: Va, end: Va, event: number, blockable: boolean): Steps<boolean>;
 }
 
 /** Anonymous memory: nothing special. */

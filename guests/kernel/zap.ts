@@ -41,7 +41,7 @@ export function* unmapVmas(c: KernelCpu, m: Mm, first: Vma, start: Va, end: Va):
 
 /** Clears the entries of [start, end) of `v`. A gather is open. */
 export function* zapRange(c: KernelCpu, m: Mm, v: Vma, start: Va, end: Va): Steps<void> {
-  for (let va = start; va < end; ) {
+  for (let va = start; va < end;) {
     const next = Math.min(addVa(alignDown(va, L2_SPAN), L2_SPAN), end) as Va;
     const table = yield* findL1(c, m, va);
     if (table !== PFN_NONE) yield* zapTable(c, m, v, table, va, next);

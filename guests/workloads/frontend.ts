@@ -146,4 +146,3 @@ function* takeBack(c: KernelCpu, t: Task, i: number): Steps<void> {
   }
   yield* releasePage(c, pfn);
 }
-

@@ -33,8 +33,7 @@ const UNMAP = 2;
 /** Pages touched in one step. */
 const QUANTUM = 8;
 
-const range = (t: Task): Va =>
-  (makeVa(64, 0, taskArg(t, SHARE) !== 0 ? 0 : peek(taskWord(t, THREAD_NUMBER)), 0)) as Va;
+const range = (t: Task): Va => makeVa(64, 0, taskArg(t, SHARE) !== 0 ? 0 : peek(taskWord(t, THREAD_NUMBER)), 0);
 
 export const touch: Program = Object.freeze({
   name: 'touch',
@@ -65,4 +64,3 @@ export const touch: Program = Object.freeze({
   },
   ...quietProgram,
 });
-

@@ -63,7 +63,7 @@ export function* batchIssue(c: KernelCpu, mode: number): Steps<number> {
   const refused = peek(percpu.mcRefused(c.pc));
   const depth = percpu.masked(c.pc);
   poke(depth, peek(depth) - 1);
-  if (peek(depth) === 0 && peek(percpu.wasMasked(c.pc)) === 0) c.g.unmaskEvents();
+  if (peek(depth) === 0 && peek(percpu.wasMasked(c.pc)) === 0) yield* c.g.unmaskEvents();
   return refused;
 }
 
@@ -164,7 +164,7 @@ export function* batchFlush(c: KernelCpu): Steps<number> {
     poke(percpu.mcBytes(c.pc), 0);
   }
   yield* runCallbacks(c);
-  if (!masked) c.g.unmaskEvents();
+  if (!masked) yield* c.g.unmaskEvents();
   return refused;
 }
 

@@ -30,7 +30,8 @@ import { peekVa } from '../kernel/words.js';
 
 const opVa = (c: KernelCpu, i: number, words: number): Va => (peekVa(percpu.areaVa(c.pc)) + i * words * 4) as Va;
 /** Operations that fit in the area. */
-export const mapCapacity = (c: KernelCpu): number => Math.floor((peek(percpu.areaPages(c.pc)) * 1024) / MAP_GRANT_WORDS);
+export const mapCapacity = (c: KernelCpu): number =>
+  Math.floor((peek(percpu.areaPages(c.pc)) * 1024) / MAP_GRANT_WORDS);
 
 /** Puts map operation `i`: (hostLo, hostHi) is the machine address of an entry, or a virtual address. */
 export function* putMap(

@@ -52,5 +52,7 @@ test('what the catalog says of the programs is what they take', () => {
       expect(q.kind === 'choice' ? q.values : undefined).toEqual(argument?.choices);
     }
   }
-  expect(encodeArguments('io', { peers: ['a', 'b'], end: 'kill', busy: true, patience: 7, limit: 9 }, { a: 1, b: 3 })).toEqual([10, 2, 1, 7, 9]);
+  expect(
+    encodeArguments('io', { peers: ['a', 'b'], end: 'kill', busy: true, patience: 7, limit: 9 }, { a: 1, b: 3 }),
+  ).toEqual([10, 2, 1, 7, 9]);
 });
