@@ -440,41 +440,41 @@ describe('a copy through another domain’s grant', () => {
     let before = 0;
     let retries = 0;
     const continuations = (): number => mapper.cpus.reduce((sum, c) => sum + peek(vcpu.nContinuations(c.g.cpu)), 0);
-    everySwitch(
-      () => {
-        build();
-        behind = makeDom({ domid: 3 });
-        expect([setVersion(granter, 2), setVersion(behind, 2)]).toEqual([0, 0]);
-        for (const [d, flags, second, third] of [
-          [granter, gnt.GTF_transitive | (2 << 16), 3, 9],
-          [behind, gnt.GTF_permit_access | (1 << 16), 0, behind.frames[0]!],
-        ] as const) {
-          const at = entryWord(d.gt, d === granter ? REF : 9);
-          poke(at + 1, second);
-          poke(at + 2, third);
-          poke(at, flags);
-        }
-        before = continuations();
-        return [0, 1].map((v) => {
-          const c = mapper.cpus[v]!;
-          const dest = { dom: DOMID_SELF, mfn: mapper.frames[v]!, offset: 0 };
-          return life(c, function* () {
-            const [s] = yield* copyOp(c, [{ source: { dom: 1, ref: REF, offset: 0 }, dest, length: 8 }]);
-            statuses.add(s!);
-          });
+    const make = (): Body[] => {
+      build();
+      behind = makeDom({ domid: 3 });
+      expect([setVersion(granter, 2), setVersion(behind, 2)]).toEqual([0, 0]);
+      for (const [d, flags, second, third] of [
+        [granter, gnt.GTF_transitive | (2 << 16), 3, 9],
+        [behind, gnt.GTF_permit_access | (1 << 16), 0, behind.frames[0]!],
+      ] as const) {
+        const at = entryWord(d.gt, d === granter ? REF : 9);
+        poke(at + 1, second);
+        poke(at + 2, third);
+        poke(at, flags);
+      }
+      before = continuations();
+      return [0, 1].map((v) => {
+        const c = mapper.cpus[v]!;
+        const dest = { dom: DOMID_SELF, mfn: mapper.frames[v]!, offset: 0 };
+        return life(c, function* () {
+          const [s] = yield* copyOp(c, [{ source: { dom: 1, ref: REF, offset: 0 }, dest, length: 8 }]);
+          statuses.add(s!);
         });
-      },
-      () => {
-        for (const [d, ref] of [
-          [granter, REF],
-          [behind, 9],
-        ] as const) {
-          expect([pinOf(d.gt, ref), claimsOf(d.gt, ref), peek(grantTable.nrV2Ops(d.gt))]).toEqual([0, 0, 0]);
-        }
-        expect(refs(behind.frames[0]!)).toEqual([1, 0]);
-        retries += continuations() - before;
-      },
-    );
+      });
+    };
+    const look = (): void => {
+      for (const [d, ref] of [
+        [granter, REF],
+        [behind, 9],
+      ] as const) {
+        expect([pinOf(d.gt, ref), claimsOf(d.gt, ref), peek(grantTable.nrV2Ops(d.gt))]).toEqual([0, 0, 0]);
+      }
+      expect(refs(behind.frames[0]!)).toEqual([1, 0]);
+      retries += continuations() - before;
+    };
+    everySwitch(make, look);
+    walk(150, make, look);
     expect(statuses).toEqual(new Set([gnt.GNTST_okay]));
     expect(retries).toBeGreaterThan(0);
   });
