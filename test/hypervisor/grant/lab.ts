@@ -18,7 +18,7 @@ import { buildDomain, hypervisorBoot, type BootOptions } from '../../../src/hype
 import { domain, vcpuOf, type DomainRef } from '../../../src/hypervisor/domain.js';
 import { grantTable, type GrantTable } from '../../../src/hypervisor/grant/table.js';
 import { vcpu } from '../../../src/machine/cpu-record.js';
-import { CONTROL } from '../../../src/sync/actor.js';
+import { CONTROL, type Cpu } from '../../../src/sync/actor.js';
 import { peek, poke, run } from '../../../src/sync/primitives.js';
 import type { Steps } from '../../../src/sync/steps.js';
 import type { GuestHandlers, Vcpu } from '../../../src/vcpu/guest-cpu.js';
@@ -94,7 +94,7 @@ export function makeDom(o: DomOptions): Dom {
   });
   put(kernel, GRANT_PAGE, peek(peek(grantTable.sharedList(gt))));
   const frames = Array.from({ length: o.frames ?? 4 }, () => give(d));
-  const cpus = args.map((mfn, v) => new Guest(makeGuestCpu(vcpuOf(d, v), handlers), mfn, argsVa(v)));
+  const cpus = args.map((mfn, v) => new Guest(vcpuOf(d, v), mfn, argsVa(v)));
   for (const c of cpus) {
     poke(vcpu.kernelMode(c.g.cpu), 1);
     poke(vcpu.cr3(c.g.cpu), l4 + 1);
@@ -103,21 +103,6 @@ export function makeDom(o: DomOptions): Dom {
   return { domid: o.domid, d, gt, frames, l1, l4, cpus };
 }
 
-/** Faults are noted by nobody: an access that faults is given up. */
-const handlers: GuestHandlers = {
-  *pageFault(): Steps<boolean> {
-    return yield* never();
-  },
-  *generalProtection(): Steps<void> {
-    yield* never();
-  },
-  *event(): Steps<void> {
-    yield* never();
-  },
-  *ipi(): Steps<void> {
-    yield* never();
-  },
-};
 function* never(): Steps<false> {
   return false;
 }
@@ -157,13 +142,36 @@ export const pteAddress = (table: Mfn, i: number): number => table * 4096 + 8 * 
 /** One vCPU's kernel. */
 export class Guest {
   readonly g: Vcpu;
+  /** Where this vCPU's arguments lie. */
+  readonly va: Va;
+  /** Upcalls so far. */
+  events = 0;
   readonly #args: number;
-  readonly #va: Va;
 
-  constructor(g: Vcpu, argsMfn: Mfn, va: Va) {
-    this.g = g;
+  constructor(cpu: Cpu, argsMfn: Mfn, va: Va) {
+    this.g = makeGuestCpu(cpu, this.#handlers());
     this.#args = mfnWord(argsMfn);
-    this.#va = va;
+    this.va = va;
+  }
+
+  /** Faults are given up; upcalls are counted. */
+  #handlers(): GuestHandlers {
+    const guest = this as { events: number };
+    return {
+      *pageFault(): Steps<boolean> {
+        return yield* never();
+      },
+      *generalProtection(): Steps<void> {
+        yield* never();
+      },
+      *event(): Steps<void> {
+        guest.events++;
+        yield* never();
+      },
+      *ipi(): Steps<void> {
+        yield* never();
+      },
+    };
   }
 
   /** Word `i` of this vCPU's argument page: nobody else's, so no point. */
@@ -189,7 +197,7 @@ export class Guest {
 
   *grantOp(cmd: number, count: number, at = 0): Steps<number> {
     this.g.arg(0, cmd, 0);
-    this.g.argVa(1, (this.#va + 4 * at) as Va);
+    this.g.argVa(1, (this.va + 4 * at) as Va);
     this.g.arg(2, count, 0);
     return yield* this.g.hypercall(HYPERVISOR_grant_table_op);
   }
@@ -198,7 +206,7 @@ export class Guest {
     for (let i = 0; i < MMUEXT_OP_WORDS; i++) this.put(i, 0);
     this.put(0, MMUEXT_NEW_BASEPTR);
     this.put(MMUEXT_ARG1, l4);
-    this.g.argVa(0, this.#va);
+    this.g.argVa(0, this.va);
     this.g.arg(1, 1, 0);
     this.g.arg(2, 0, 0);
     this.g.arg(3, DOMID_SELF, 0);
