@@ -12,7 +12,15 @@ import type { GuestCpu } from '../src/vcpu/guest-cpu.js';
 import type { TeardownDesign } from './designs/design.js';
 import { gntdevFileOps, gntdevVmOps, gntdevWorker } from './drivers/gntdev/device.js';
 import { setupGrantTable } from './drivers/grants.js';
-import { awaitKernel, bootFirst, bootOther, KERNEL_CHUNKS, layKernel, percpuOf, type KernelParams } from './kernel/boot.js';
+import {
+  awaitKernel,
+  bootFirst,
+  bootOther,
+  KERNEL_CHUNKS,
+  layKernel,
+  percpuOf,
+  type KernelParams,
+} from './kernel/boot.js';
 import type { KernelCpu } from './kernel/context.js';
 import type { Kernel } from './kernel/records.js';
 import { image } from './kernel/domain-image.js';

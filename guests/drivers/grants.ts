@@ -125,4 +125,3 @@ function* giveRef(c: KernelCpu, ref: number): Steps<void> {
   yield* st(kernel.nrGrantsFree(k), (yield* ld(kernel.nrGrantsFree(k))) + 1);
   yield* unlock(c.cpu, kernel.grantLock(k));
 }
-

@@ -123,14 +123,7 @@ export const gntdevVmOps: VmOps = Object.freeze({
   *clearPte(c: KernelCpu, v: Vma, va: Va, table: Pfn, i: number, full: boolean): Steps<number> {
     return yield* c.design.clearPte(c, v, va, table, i, full);
   },
-  *invalidate(
-    c: KernelCpu,
-    s: Subscription,
-    start: Va,
-    end: Va,
-    event: number,
-    blockable: boolean,
-  ): Steps<boolean> {
+  *invalidate(c: KernelCpu, s: Subscription, start: Va, end: Va, event: number, blockable: boolean): Steps<boolean> {
     return yield* c.design.invalidate(c, peek(subscription.private(s)) as GrantMap, start, end, event, blockable);
   },
 });

@@ -70,7 +70,7 @@ export function* findGrantPtes(c: KernelCpu, m: Mm, map: GrantMap, v: Vma): Step
 export function* mapGrantPages(c: KernelCpu, m: Mm, map: GrantMap, v: Vma): Steps<number> {
   const n = mapCount(map);
   let failed = 0;
-  for (let first = 0; first < n; ) {
+  for (let first = 0; first < n;) {
     const end = c.design.mapUnderPteLock ? firstOfNextTable(v, first, n) : n;
     const last = Math.min(end, first + mapCapacity(c));
     failed += yield* mapUser(c, m, map, v, first, last);

@@ -127,7 +127,8 @@ function* mapFree(c: KernelCpu, map: GrantMap): Steps<void> {
       yield* count(c, COUNT.grantsForgotten);
       yield* quarantinePage(c, pfnOfEntry(e));
     }
-    if (((yield* ld(page.flags(pageOf(c.k, pfnOfEntry(e))))) & PG_quarantined) === 0) yield* backingOf(c).give(c, pfnOfEntry(e));
+    if (((yield* ld(page.flags(pageOf(c.k, pfnOfEntry(e))))) & PG_quarantined) === 0)
+      yield* backingOf(c).give(c, pfnOfEntry(e));
     else yield* count(c, COUNT.pagesLost);
   }
   if (entries !== 0) yield* arenaFree(c.cpu, peek(kernel.arena(c.k)), entries, peek(grantMap.chunks(map)));

@@ -73,7 +73,7 @@ function* letGo(c: KernelCpu, map: GrantMap, first: number, n: number): Steps<vo
 
 /** Unmaps what is mapped in [first, end), waiting for nobody: pages in use are unmapped all the same. */
 export function* unmapRangeNow(c: KernelCpu, map: GrantMap, first: number, end: number): Steps<void> {
-  for (let at = first; at < end; ) {
+  for (let at = first; at < end;) {
     const run = yield* takeRun(c, map, at, end);
     if (run < 0) return;
     const start = Math.floor(run / 65536);
@@ -87,7 +87,7 @@ export function* unmapRangeNow(c: KernelCpu, map: GrantMap, first: number, end: 
 
 /** Unmaps what is mapped in [first, end), now where no page is in use, later where one is. */
 export function* unmapRangeAsync(c: KernelCpu, map: GrantMap, first: number, end: number): Steps<void> {
-  for (let at = first; at < end; ) {
+  for (let at = first; at < end;) {
     const run = yield* takeRun(c, map, at, end);
     if (run < 0) return;
     const start = Math.floor(run / 65536);
