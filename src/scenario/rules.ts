@@ -7,7 +7,7 @@ import type { Parameter, ProgramEntry } from '../abi/catalog.js';
 import type { Problem } from './error.js';
 import type { Path, Positions } from './positions.js';
 import { sizeMib } from './scenario.js';
-import type { RawScenario } from './schema.js';
+import { CRASH, type RawScenario } from './schema.js';
 import { hintFor } from './suggest.js';
 
 export const MEMORY_MAX_MIB = 4096;
@@ -113,7 +113,7 @@ function verdictRules(raw: RawScenario, report: Report): void {
   for (const [design, e] of Object.entries(raw.expect ?? {})) {
     const list = Array.isArray(e) ? e : typeof e === 'object' ? e.breaks : [];
     for (const check of list) {
-      if (raw.checks !== undefined && !raw.checks.includes(check)) {
+      if (check !== CRASH && raw.checks !== undefined && !raw.checks.includes(check)) {
         report(['expect', design], `${check} is expected to break, but 'checks' leaves it out`);
       }
     }

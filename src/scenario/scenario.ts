@@ -3,7 +3,7 @@
  *
  * Invariant: plain data that survives a structured clone; nothing in it is optional where a reader would have to guess.
  */
-import type { Check, RawExpectation, RawKernel, RawScenario, REQUIRABLE } from './schema.js';
+import type { Check, Finding, RawExpectation, RawKernel, RawScenario, REQUIRABLE } from './schema.js';
 
 export type Require = Partial<Record<(typeof REQUIRABLE)[number], number>>;
 export type KernelOptions = { readonly [K in keyof RawKernel]-?: NonNullable<RawKernel[K]> };
@@ -36,7 +36,7 @@ export interface DestroyEvent {
 export type Expectation =
   | { readonly kind: 'clean' }
   | { readonly kind: 'refused' }
-  | { readonly kind: 'breaks'; readonly breaks: readonly Check[]; readonly may: readonly Check[] };
+  | { readonly kind: 'breaks'; readonly breaks: readonly Finding[]; readonly may: readonly Finding[] };
 
 /** How long a run lasts. */
 export type Extent =

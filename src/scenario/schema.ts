@@ -13,10 +13,17 @@ export const CHECKS = [
 ] as const; // prettier-ignore
 export type Check = (typeof CHECKS)[number];
 
+/** What an expectation may name besides: a domain that the hypervisor crashed. Always looked for. */
+export const CRASH = 'crash';
+export type Finding = Check | typeof CRASH;
+
 /** Counters of which a scenario may demand a least number, else the run is *not exercised*. */
+// prettier-ignore
 export const REQUIRABLE = [
-  'hypercalls', 'pteWrites', 'flushes', 'faults', 'emulations', 'grantMaps', 'grantUnmaps', 'exits', 'kills', 'forks',
-] as const; // prettier-ignore
+  'hypercalls', 'pteWrites', 'flushes', 'pageFaults', 'emulations', 'grantMaps', 'grantUnmaps',
+  'exitMmaps', 'kills', 'forks', 'munmaps', 'grantsMapped', 'grantsTornDown', 'unmapDeferred', 'leaveMm',
+  'crossCalls', 'reclaimed', 'ballooned', 'lazySections', 'ioRequests', 'revokesBusy',
+] as const;
 
 const NAME = /^[a-z][a-z0-9.-]*$/;
 const SIZE = /^[1-9][0-9]{0,6}(MiB|GiB)$/;
@@ -43,11 +50,12 @@ export const kernelSchema = z
   .partial()
   .meta({ description: 'Options of a guest kernel.' });
 
+const finding = z.enum([...CHECKS, CRASH]);
 const expectation = z.union(
   [
     z.enum(['clean', 'refused']),
-    z.array(z.enum(CHECKS)).min(1),
-    z.strictObject({ breaks: z.array(z.enum(CHECKS)).min(1), may: z.array(z.enum(CHECKS)).optional() }),
+    z.array(finding).min(1),
+    z.strictObject({ breaks: z.array(finding).min(1), may: z.array(finding).optional() }),
   ],
   { error: "expected 'clean', 'refused' or a list of the invariants that must break, such as [I10]" },
 );

@@ -54,8 +54,8 @@ const M2P_ENTRY_WORDS = 2;
 export function* buildGuest(o: GuestOptions): Steps<BuiltGuest> {
   const { domid, privileged, vcpus, maxGrantFrames, maxMaptrackFrames } = o;
   const d = yield* buildDomain(CONTROL, { domid, privileged, vcpus, maxGrantFrames, maxMaptrackFrames, paused: true });
-  const arena = yield* room(o.arenaChunks, 'the kernel records', domid);
-  const p2m = yield* room(Math.ceil(o.maxPfn / CHUNK), 'the p2m', domid);
+  const arena = yield* chunks(o.arenaChunks, `the kernel records of domain ${String(domid)}`);
+  const p2m = yield* chunks(Math.ceil(o.maxPfn / CHUNK), `the p2m of domain ${String(domid)}`);
   arenaInit(arena, o.arenaChunks);
   for (let pfn = 0; pfn < o.maxPfn; pfn++) poke(p2m + pfn, P2M_NONE);
   for (let pfn = 0; pfn < o.populated; pfn++) yield* populate(d, p2m, pfn, domid);
@@ -70,15 +70,20 @@ export function* buildGuest(o: GuestOptions): Steps<BuiltGuest> {
   return { domain: d, vcpus: cpus, arena, p2m, sharedInfo: sharedInfoMfn(d) };
 }
 
-function* room(chunks: number, what: string, domid: number): Steps<number> {
-  const a = yield* arenaAlloc(CONTROL, peek(globals.arena), chunks);
-  if (a === 0) throw tooSmall(`${what} of domain ${String(domid)}`);
+/** Room for `words` words beside every domain, for the life of the machine. */
+export function* reserveArena(words: number): Steps<number> {
+  return yield* chunks(Math.ceil(words / CHUNK), 'what domains share');
+}
+
+function* chunks(n: number, what: string): Steps<number> {
+  const a = yield* arenaAlloc(CONTROL, peek(globals.arena), n);
+  if (a === 0) throw noRoom(what);
   return a;
 }
 
 function* populate(d: DomainRef, p2m: number, pfn: number, domid: number): Steps<void> {
   const mfn = yield* allocDomainFrame(CONTROL, d);
-  if (mfn < 0) throw tooSmall(`the memory of domain ${String(domid)}`);
+  if (mfn < 0) throw noRoom(`the memory of domain ${String(domid)}`);
   poke(p2m + pfn, mfn);
   const m2p = mfnWord(peek(globals.m2pFirst) as Mfn) + mfn * M2P_ENTRY_WORDS;
   poke(m2p, pfn);
@@ -90,5 +95,5 @@ function putEntry(table: Mfn, index: number, lo: number, hi: number): void {
   poke(mfnWord(table) + 2 * index + 1, hi);
 }
 
-const tooSmall = (what: string): LabError =>
+export const noRoom = (what: string): LabError =>
   new LabError('MACHINE_TOO_SMALL', `the machine has no room for ${what}`, { hint: "raise 'memory'" });

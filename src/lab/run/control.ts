@@ -10,7 +10,7 @@ import { ERESTART } from '../../abi/errno.js';
 import { HypervisorBug } from '../../abi/errors.js';
 import { auditMachine } from '../../audit/index.js';
 import { hypervisorBoot } from '../../hypervisor/boot.js';
-import { findDomain } from '../../hypervisor/domain.js';
+import { CRASH_SITES, domain, DOMDYING_alive, findDomain } from '../../hypervisor/domain.js';
 import { destroyDomain } from '../../hypervisor/domctl.js';
 import { ARENA, FRAME_TABLE, GLOBALS, TLBS } from '../../machine/layout.js';
 import { CPUS_BASE, actor, CONTROL, HEADER_BASE } from '../../sync/actor.js';
@@ -36,8 +36,10 @@ export interface ControlGuests {
   /** Why the plan's design will not run, or ''. */
   refuses(plan: MachinePlan): string;
   build(plan: MachinePlan, domain: DomainSpec): Steps<BuiltDomain>;
-  /** What the guests hold and found, over a still machine. */
-  reports(): readonly GuestReport[];
+  /** The control plane has destroyed the domain: what guests share beside the machine hears of it. */
+  destroyed(domid: number): Steps<void>;
+  /** What the guests of the domains `domids` hold and found, over a still machine. */
+  reports(domids: readonly number[]): readonly GuestReport[];
 }
 
 /** Serves the control thread's tasks. */
@@ -51,9 +53,9 @@ export function controlThread(guests: ControlGuests): void {
         return reply;
       }
       case 'oversee':
-        return oversee(task.go, task.events, words);
+        return oversee(guests, task.go, task.events, words);
       case 'audit':
-        return audited(auditMachine(task.checks, guests.reports()));
+        return audit(guests, task.checks, words);
       case 'vcpu':
         throw new HypervisorBug('a vCPU task for the control thread');
     }
@@ -87,7 +89,12 @@ const regions = (): Regions => [
 ];
 
 /** While the vCPUs run: carries out each event when its time has come. */
-function oversee(go: number, events: readonly DestroyEvent[], domains: readonly DomainWords[]): Reply {
+function oversee(
+  guests: ControlGuests,
+  go: number,
+  events: readonly DestroyEvent[],
+  domains: readonly DomainWords[],
+): Reply {
   barrier(go);
   const destroyed: string[] = [];
   let open = [...events];
@@ -100,6 +107,7 @@ function oversee(go: number, events: readonly DestroyEvent[], domains: readonly 
     for (const e of due) {
       const domid = domains.find((d) => d.domain === e.destroy)?.domid ?? -1;
       run(() => destroy(domid));
+      run(() => guests.destroyed(domid));
       destroyed.push(e.destroy);
     }
     if (ended >= go) return { kind: 'overseen', destroyed, missed: open.map((e) => e.destroy) };
@@ -127,7 +135,10 @@ function* destroy(domid: number): Steps<void> {
 /** Violations of one invariant that are handed on; a design that leaks does so thousands of times. */
 const KEPT = 50;
 
-function audited(all: readonly Violation[]): Reply {
+/** Guests of destroyed or crashed domains are not asked: their books were left as they stood. */
+function audit(guests: ControlGuests, checks: readonly string[], domains: readonly DomainWords[]): Reply {
+  const whole = domains.filter((d) => lifeOf(d.domid) === '');
+  const all = [...auditMachine(checks, guests.reports(whole.map((d) => d.domid))), ...domains.flatMap(crash)];
   const totals: Record<string, number> = {};
   const violations = all.filter((v) => {
     const n = (totals[v.invariant] ?? 0) + 1;
@@ -135,4 +146,19 @@ function audited(all: readonly Violation[]): Reply {
     return n <= KEPT;
   });
   return { kind: 'audited', violations, totals };
+}
+
+/** '' for a domain that lives, else what became of it. */
+function lifeOf(domid: number): string {
+  const d = run(() => findDomain(domid));
+  if (d === 0 || peek(domain.dying(d)) !== DOMDYING_alive) return 'destroyed';
+  const site = peek(domain.crashSite(d));
+  return peek(domain.shuttingDown(d)) === 0 ? '' : `crashed: ${CRASH_SITES[site] ?? 'site unknown'}`;
+}
+
+/** A domain that the hypervisor crashed is a finding whatever the checks. */
+function crash(d: DomainWords): Violation[] {
+  const life = lifeOf(d.domid);
+  if (!life.startsWith('crashed')) return [];
+  return [{ invariant: 'crash', detail: `${d.domain} (d${String(d.domid)}) ${life}`, holders: [], severity: 'broken' }];
 }

@@ -14,7 +14,7 @@ const FIELDS = {
   subcalls: vcpu.nSubcalls,
   pteWrites: vcpu.nPteWrites,
   flushes: vcpu.nFlushes,
-  faults: vcpu.nFaults,
+  pageFaults: vcpu.nFaults,
   emulations: vcpu.nEmulations,
   grantMaps: vcpu.nGrantMaps,
   grantUnmaps: vcpu.nGrantUnmaps,
