@@ -144,12 +144,14 @@ export class Guest {
   readonly g: Vcpu;
   /** Where this vCPU's arguments lie. */
   readonly va: Va;
+  readonly argsMfn: Mfn;
   /** Upcalls so far. */
   events = 0;
   readonly #args: number;
 
   constructor(cpu: Cpu, argsMfn: Mfn, va: Va) {
     this.g = makeGuestCpu(cpu, this.#handlers());
+    this.argsMfn = argsMfn;
     this.#args = mfnWord(argsMfn);
     this.va = va;
   }

@@ -12,9 +12,6 @@ vi.hoisted(() => {
 import { DOMID_SELF, mfnWord, vaHi, vaLo, type Va } from '../../../src/abi/frames.js';
 import { EAGAIN } from '../../../src/abi/errno.js';
 import * as gnt from '../../../src/abi/grant.js';
-import { interleave, type Outcome } from '../../../src/explore/loop.js';
-import { randomWalk, xorshift } from '../../../src/explore/random-walk.js';
-import { READY, readyFrom, type Strategy } from '../../../src/explore/strategy.js';
 import { destroyDomain } from '../../../src/hypervisor/domctl.js';
 import { domain, findDomain } from '../../../src/hypervisor/domain.js';
 import { putMaptrackHandle, getMaptrackHandle, NO_HANDLE } from '../../../src/hypervisor/grant/maptrack.js';
@@ -26,14 +23,13 @@ import { countInfo, PGC_count_mask, PGT_count_mask, typeInfo } from '../../../sr
 import { actor, CONTROL, cpuAt } from '../../../src/sync/actor.js';
 import { ldOnce, peek, poke, run, waitChange } from '../../../src/sync/primitives.js';
 import type { Steps } from '../../../src/sync/steps.js';
-import { VcpuStopped } from '../../../src/vcpu/stopped.js';
 import { boot, copyOp, grant, GRANTS_VA, makeDom, on, setVersion, slotVa, type Dom, type Guest } from './lab.js';
 import { claimsOf, entryWord, freeHandles, liveHandles, maptrackLimit, pinOf } from './tables.js';
+import { everySwitch, life, walk, type Body } from './walks.js';
 
 const RW = gnt.GNTMAP_host_map;
 const REF = 8;
 const CLAIMS = gnt.GTF_reading | gnt.GTF_writing;
-type Body = () => Steps<void>;
 
 let granter: Dom;
 let mapper: Dom;
@@ -49,71 +45,6 @@ const refs = (mfn: number): [number, number] => [
   peek(countInfo(mfn as never)) & PGC_count_mask,
   peek(typeInfo(mfn as never)) & PGT_count_mask,
 ];
-
-/** A vCPU's life: it starts, does `body`, and is parked; dying on the way is an end like another. */
-const life = (c: Guest, body: () => Steps<void>): Body =>
-  function* () {
-    try {
-      yield* c.g.start();
-      yield* body();
-      yield* c.g.park();
-    } catch (e) {
-      if (!(e instanceof VcpuStopped)) throw e;
-    }
-  };
-
-/** A random walk in which each actor sets out only after a random number of steps, so that short lives meet long ones. */
-function staggered(seed: number, watch: () => void): Strategy {
-  const inner = randomWalk(seed);
-  const random = xorshift(seed * 7919);
-  let from: number[] = [];
-  return {
-    begin: (v) => {
-      inner.begin(v);
-      from = Array.from({ length: v.actors }, () => random() % 400);
-    },
-    pick: (v, running) => {
-      watch();
-      for (let tries = 0; tries < 30; tries++) {
-        const i = inner.pick(v, running);
-        if (v.steps >= (from[i] ?? 0)) return i;
-      }
-      return inner.pick(v, running);
-    },
-  };
-}
-
-/** Walks `runs` schedules of what `make` builds afresh each time; `look` after each. */
-function walk(runs: number, make: () => readonly Body[], look: () => void, watch: () => void = () => undefined): void {
-  for (let seed = 1; seed <= runs; seed++) {
-    const outcome: Outcome = interleave(make(), staggered(seed, watch));
-    if (outcome.kind === 'threw') throw outcome.error;
-    expect(outcome.kind).toBe('done');
-    look();
-  }
-}
-
-/**
- * Every schedule with one switch away from each actor: actor `first` takes k steps, the other runs to its end, `first`
- * goes on; for every k, and for either first.
- */
-function everySwitch(make: () => readonly Body[], look: () => void): void {
-  for (const first of [0, 1]) {
-    for (let k = 0, more = true; more; k++) {
-      more = false;
-      const outcome = interleave(make(), {
-        begin: () => undefined,
-        pick: (v) => {
-          if (v.steps > k && v.state[first] === READY) more = true;
-          return readyFrom(v, v.steps > k ? 1 - first : first);
-        },
-      });
-      if (outcome.kind === 'threw') throw outcome.error;
-      expect(outcome.kind).toBe('done');
-      look();
-    }
-  }
-}
 
 /** No lock is left, no pin without a handle, no handle lost. */
 function atRest(): void {
@@ -301,7 +232,7 @@ describe('an unmap', () => {
       const { cpu } = c.g;
       const op = vcpu.copied(cpu);
       const va = slotVa(0);
-      [va | 0, Math.floor(va / 4294967296) | 0xffff0000 | 0, 0, 0, handle, 0].forEach((v, i) => {
+      [vaLo(va), vaHi(va), 0, 0, handle, 0].forEach((v, i) => {
         poke(op + i, v);
       });
       yield* unmapCommon(cpu, op, false, unmapStateAt(cpu, 0));

@@ -1,7 +1,7 @@
 /** The table itself: growth, versions, swaps, queries, cache flushes, and its end. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { EAGAIN, EBUSY, EINVAL, ENOSYS, EOPNOTSUPP, ERANGE } from '../../../src/abi/errno.js';
-import { DOMID_SELF, mfnWord } from '../../../src/abi/frames.js';
+import { DOMID_SELF, mfnWord, vaHi, vaLo, type Va } from '../../../src/abi/frames.js';
 import * as gnt from '../../../src/abi/grant.js';
 import { arenaAvailable } from '../../../src/shm/arena.js';
 import { destroyDomain } from '../../../src/hypervisor/domctl.js';
@@ -31,10 +31,10 @@ function frames(
   dom: number = DOMID_SELF,
 ): { rc: number; status: number; list: number[] } {
   const c = who.cpus[0]!;
-  const list = argsVa(0) + 4 * LIST;
-  const hi = Math.floor(list / 4294967296) | 0xffff0000 | 0;
+  const list = (argsVa(0) + 4 * LIST) as Va;
+  const [lo, hi] = [vaLo(list), vaHi(list)];
   const setup = cmd === gnt.GNTTABOP_setup_table;
-  (setup ? [dom, nr, 0, 0, list | 0, hi] : [nr, dom, list | 0, hi]).forEach((v, i) => {
+  (setup ? [dom, nr, 0, 0, lo, hi] : [nr, dom, lo, hi]).forEach((v, i) => {
     c.put(i, v);
   });
   const rc = on(c, () => c.grantOp(cmd, 1));
