@@ -11,6 +11,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, relative } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { bindImports, importGroups } from './bind-imports.mjs';
 import { isFresh, listFiles, remove, ROOT, writeOutput } from './files.mjs';
 
 /** @typedef {typeof import('typescript')} Compiler */
@@ -31,8 +32,9 @@ export async function build(root = ROOT) {
   const { default: ts } = await import('typescript');
   const { generate } = await import('./wat.mjs');
   const errors = await generate(root);
-  const stale = readStamp(root) !== stamp(ts);
   const files = FOLDERS.flatMap((f) => listFiles(root, f));
+  const groups = importGroups(root, files);
+  const stale = readStamp(root) !== stamp(ts, groups);
   for (const variant of VARIANTS) {
     /** @type {Set<string>} */
     const expected = new Set();
@@ -41,12 +43,12 @@ export async function build(root = ROOT) {
       if (output === undefined) continue;
       expected.add(output);
       if (stale || !isFresh(join(root, output), join(root, file))) {
-        errors.push(...(await emit(ts, root, file, output, variant)));
+        errors.push(...(await emit(ts, root, file, output, variant, groups)));
       }
     }
     prune(root, variant, expected);
   }
-  if (stale && errors.length === 0) writeOutput(stampPath(root), stamp(ts));
+  if (stale && errors.length === 0) writeOutput(stampPath(root), stamp(ts, groups));
   return errors;
 }
 
@@ -66,9 +68,10 @@ function outputOf(file, variant) {
  * @param {string} file
  * @param {string} output
  * @param {Variant} variant
+ * @param {ReadonlyMap<string, number>} groups
  * @returns {Promise<string[]>}
  */
-async function emit(ts, root, file, output, variant) {
+async function emit(ts, root, file, output, variant, groups) {
   const input = join(root, file);
   const target = join(root, output);
   const text = readFileSync(input, 'utf8');
@@ -81,7 +84,7 @@ async function emit(ts, root, file, output, variant) {
     const { js, map } = transpile(ts, source, file);
     map.sources = [relative(dirname(target), input).replaceAll('\\', '/')];
     writeOutput(`${target}.map`, JSON.stringify(map), input);
-    writeOutput(target, js, input);
+    writeOutput(target, variant === 'parallel' ? bindImports(ts, js, file, groups) : js, input);
     return [];
   } catch (e) {
     remove(target);
@@ -147,13 +150,31 @@ function readStamp(root) {
 }
 
 /**
- * Names the compiler and the text of the scripts that decide what an output says.
+ * Names the compiler, the text of the scripts that decide what an output says, and which files import each other.
  * @param {Compiler} ts
+ * @param {ReadonlyMap<string, number>} groups
  */
-function stamp(ts) {
-  const hash = createHash('sha256').update(ts.version);
-  for (const script of ['build.mjs', 'erase.mjs', 'files.mjs']) hash.update(readFileSync(join(ROOT, 'build', script)));
+function stamp(ts, groups) {
+  const hash = createHash('sha256')
+    .update(ts.version)
+    .update(JSON.stringify(cycles(groups)));
+  for (const script of ['bind-imports.mjs', 'build.mjs', 'erase.mjs', 'files.mjs'])
+    hash.update(readFileSync(join(ROOT, 'build', script)));
   return hash.digest('hex');
+}
+
+/**
+ * The files of each group of more than one, sorted.
+ * @param {ReadonlyMap<string, number>} groups
+ */
+function cycles(groups) {
+  /** @type {Map<number, string[]>} */
+  const byGroup = new Map();
+  for (const [file, group] of groups) byGroup.set(group, [...(byGroup.get(group) ?? []), file]);
+  return [...byGroup.values()]
+    .filter((g) => g.length > 1)
+    .map((g) => g.sort().join(' '))
+    .sort();
 }
 
 function compilerInstalled() {

@@ -15,13 +15,13 @@
 import { mfnWord, type Mfn, type Va } from '../abi/frames.js';
 import { PFEC_user_mode } from '../abi/trap.js';
 import { cpuIndex, type Cpu } from '../sync/actor.js';
-import { fill, peek, poke, stOnce } from '../sync/primitives.js';
+import { BUILD, fill, peek, poke, stOnce } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { tick } from './clock.js';
 import { vcpu } from './cpu-record.js';
 import { ownerWord } from './frame.js';
 import { tlbOf, TLB_SLOT_WORDS, TLB_SLOTS, TLB_WORDS } from './layout.js';
-import { ACCESS_EXEC, ACCESS_WRITE, walk, WALK_GLOBAL, WALK_MFN, WALK_NX, WALK_WRITE } from './walk.js';
+import { ACCESS_EXEC, ACCESS_WRITE, walk, walkAtOnce, WALK_GLOBAL, WALK_MFN, WALK_NX, WALK_WRITE } from './walk.js';
 
 export { ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE } from './walk.js';
 
@@ -33,6 +33,8 @@ const OWNER = 7;
 const INDEX_MASK = (TLB_SLOTS - 1) * TLB_SLOT_WORDS;
 const TWO32 = 4294967296;
 const MAX_KEY = 0xfffe;
+const build: string = BUILD;
+const THREADS = build !== 'controlled';
 
 const slotOf = (tlb: number, lo: number): number => tlb + ((lo >>> 9) & INDEX_MASK);
 
@@ -74,14 +76,25 @@ export function* translate(cpu: Cpu, va: Va, access: number): Steps<number> {
 
 /** The miss path of `translate`: walks from vcpu.cr3 and fills the slot. */
 export function* tlbMiss(cpu: Cpu, tlb: number, va: Va, access: number): Steps<number> {
-  const root = peek(vcpu.cr3(cpu)) - 1;
-  const got = root < 0 ? ~access : yield* walk(root as Mfn, va, access);
-  if (got < 0) {
-    poke(vcpu.cr2Lo(cpu), va | 0);
-    poke(vcpu.cr2Hi(cpu), (va / TWO32) | 0);
-    poke(vcpu.errorCode(cpu), ~got | (peek(vcpu.kernelMode(cpu)) === 0 ? PFEC_user_mode : 0));
-    return -1;
-  }
+  const root = (peek(vcpu.cr3(cpu)) - 1) as Mfn;
+  let got = THREADS && root >= 0 ? walkAtOnce(root, va) : -1;
+  if (got < 0 || notNow(got, access)) got = root < 0 ? ~access : yield* walk(root, va, access);
+  return got < 0 ? refuse(cpu, va, ~got) : fillSlot(cpu, tlb, va, got, root);
+}
+
+/** What the short walk found is not enough: D is to be set, or the access to be refused. */
+const notNow = (got: number, access: number): boolean =>
+  ((access & ACCESS_WRITE) !== 0 && (got & WALK_WRITE) === 0) ||
+  ((access & ACCESS_EXEC) !== 0 && (got & WALK_NX) !== 0);
+
+function refuse(cpu: Cpu, va: Va, error: number): number {
+  poke(vcpu.cr2Lo(cpu), va | 0);
+  poke(vcpu.cr2Hi(cpu), (va / TWO32) | 0);
+  poke(vcpu.errorCode(cpu), error | (peek(vcpu.kernelMode(cpu)) === 0 ? PFEC_user_mode : 0));
+  return -1;
+}
+
+function fillSlot(cpu: Cpu, tlb: number, va: Va, got: number, root: Mfn): number {
   const lo = va | 0;
   const slot = slotOf(tlb, lo);
   const key = peek((got & WALK_GLOBAL) !== 0 ? vcpu.tlbGlobalKey(cpu) : vcpu.tlbKey(cpu));

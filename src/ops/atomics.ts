@@ -20,14 +20,12 @@ export const ld = (a: number): number => Atomics.load(words, a);
 export const st = (a: number, v: number): void => {
   Atomics.store(words, a, v);
 };
-export const cas = (a: number, old: number, next: number): number =>
-  Atomics.compareExchange(words, a, old, next);
+export const cas = (a: number, old: number, next: number): number => Atomics.compareExchange(words, a, old, next);
 export const add = (a: number, v: number): number => Atomics.add(words, a, v);
 export const and = (a: number, v: number): number => Atomics.and(words, a, v);
 export const or = (a: number, v: number): number => Atomics.or(words, a, v);
 export const xchg = (a: number, v: number): number => Atomics.exchange(words, a, v);
-export const cas16 = (h: number, old: number, next: number): number =>
-  Atomics.compareExchange(halves, h, old, next);
+export const cas16 = (h: number, old: number, next: number): number => Atomics.compareExchange(halves, h, old, next);
 export const ld64 = (a: number): number => split(Atomics.load(longs, a >>> 1));
 export const hi64 = (): number => high[0] ?? 0;
 export const st64 = (a: number, lo: number, hi: number): void => {

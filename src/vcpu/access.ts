@@ -37,13 +37,20 @@ export interface StoreOp {
 
 /** The address for a read or a fetch at `va`, through as many page faults as the guest answers; or GIVEN_UP. */
 export function* resolveRead(g: GuestCpu, handlers: GuestHandlers, va: Va, access: number): Steps<number> {
+  yield* serveUrgent(g.cpu);
+  const w = yield* translate(g.cpu, va, access);
+  return w >= 0 ? w : yield* refusedRead(g, handlers, va, access);
+}
+
+/** After a translation that was refused: the address, in the end; or GIVEN_UP. */
+export function* refusedRead(g: GuestCpu, handlers: GuestHandlers, va: Va, access: number): Steps<number> {
   for (;;) {
-    yield* serveUrgent(g.cpu);
-    const w = yield* translate(g.cpu, va, access);
-    if (w >= 0) return w;
     const error = peek(vcpu.errorCode(g.cpu));
     yield* enterHypervisor(g.cpu);
     if (!(yield* deliverFault(g, handlers, va, error))) return GIVEN_UP;
+    yield* serveUrgent(g.cpu);
+    const w = yield* translate(g.cpu, va, access);
+    if (w >= 0) return w;
   }
 }
 

@@ -9,7 +9,7 @@ import { PAGE_WORDS, type Va } from '../abi/frames.js';
 import { PFEC_page_present } from '../abi/trap.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { tlbOf } from '../machine/layout.js';
-import { ACCESS_EXEC, ACCESS_READ, tlbInit, tlbRead, tlbWrite } from '../machine/tlb.js';
+import { ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, tlbInit, tlbMiss, tlbRead, tlbWrite } from '../machine/tlb.js';
 import { actor, cpuIndex, type Cpu } from '../sync/actor.js';
 import {
   cas,
@@ -28,7 +28,17 @@ import {
 } from '../sync/primitives.js';
 import { POINT_ONCE, POINT_READ } from '../sync/schedule.js';
 import type { Steps } from '../sync/steps.js';
-import { DIFFERENT, EMULATED, GIVEN_UP, refusedWrite, resolveRead, walkWrite, type StoreOp } from './access.js';
+import {
+  DIFFERENT,
+  EMULATED,
+  GIVEN_UP,
+  refusedRead,
+  refusedWrite,
+  resolveRead,
+  walkWrite,
+  type StoreOp,
+} from './access.js';
+import { serveUrgent } from './border.js';
 import type { GuestCpu, GuestHandlers } from './guest-cpu.js';
 
 const PAGE_BYTES = 4096;
@@ -189,7 +199,7 @@ export abstract class GuestMemory {
 
   *#loadSlow(va: Va): Steps<number> {
     if ((va & 7) !== 0) return yield* this.#loadBytes(va);
-    const w = yield* resolveRead(this.#self(), this.handlers, va, ACCESS_READ);
+    const w = yield* this.#read(va);
     return w < 0 ? yield* this.#zero() : yield* ld64(w);
   }
 
@@ -197,7 +207,7 @@ export abstract class GuestMemory {
     if ((va & 3) !== 0) {
       return (yield* this.load16(va)) | ((yield* this.load16((va + 2) as Va)) << 16);
     }
-    const w = yield* resolveRead(this.#self(), this.handlers, va, ACCESS_READ);
+    const w = yield* this.#read(va);
     return w < 0 ? 0 : yield* ldOnce(w);
   }
 
@@ -209,7 +219,9 @@ export abstract class GuestMemory {
 
   *#storeSlow(va: Va, lo: number, hi: number): Steps<void> {
     if ((va & 7) !== 0) return yield* this.#storeBytes(va, 8, lo, hi);
-    const w = yield* this.#write(va, { bytes: 8, lo, hi, exchange: false, oldLo: 0, oldHi: 0 });
+    if (peek(this.request) !== 0) yield* serveUrgent(this.cpu);
+    let w = yield* tlbMiss(this.cpu, this.#tlb, va, ACCESS_WRITE);
+    if (w < 0) w = yield* this.#refused(va, { bytes: 8, lo, hi, exchange: false, oldLo: 0, oldHi: 0 });
     if (w >= 0) yield* st64(w, lo, hi);
   }
 
@@ -247,9 +259,20 @@ export abstract class GuestMemory {
     return yield* this.#write(va, { bytes: PAGE_BYTES, lo: 0, hi: 0, exchange: false, oldLo: 0, oldHi: 0 });
   }
 
+  /** A read that missed: the walk at once when nothing is asked of the vCPU. */
+  *#read(va: Va): Steps<number> {
+    if (peek(this.request) !== 0) yield* serveUrgent(this.cpu);
+    const w = yield* tlbMiss(this.cpu, this.#tlb, va, ACCESS_READ);
+    return w >= 0 ? w : yield* refusedRead(this.#self(), this.handlers, va, ACCESS_READ);
+  }
+
   *#write(va: Va, op: StoreOp): Steps<number> {
     const w = yield* walkWrite(this.cpu, va);
-    return w >= 0 ? w : yield* refusedWrite(this.#self(), this.handlers, va, op);
+    return w >= 0 ? w : yield* this.#refused(va, op);
+  }
+
+  *#refused(va: Va, op: StoreOp): Steps<number> {
+    return yield* refusedWrite(this.#self(), this.handlers, va, op);
   }
 
   /** A 64-bit answer that lies in no memory. */

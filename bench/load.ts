@@ -1,0 +1,32 @@
+/** What does a guest's 64-bit load cost when the TLB has it? `arg`: pages touched. */
+import type { Va } from '../src/abi/frames.js';
+import { mfnWord, type Mfn } from '../src/abi/frames.js';
+import { words } from '../src/ops/memory.js';
+import { hi64, run } from '../src/sync/primitives.js';
+import type { Measure } from './measure.js';
+import { makeWorld, pageVa, xorshift } from './world.js';
+
+const ADDRESSES = 4096;
+const TIMES = 100;
+
+export function prepare(arg: string): Measure {
+  const pages = Number(arg);
+  const { g, data } = makeWorld(pages);
+  for (let i = 0; i < pages * 1024; i++) words[mfnWord(data[i >> 10] as Mfn) + (i & 1023)] = Math.imul(i, 2654435761);
+  const next = xorshift();
+  const addresses = Float64Array.from({ length: ADDRESSES }, () => pageVa(next() % pages, (next() & 511) * 8));
+  return {
+    ops: ADDRESSES * TIMES,
+    run: () =>
+      run(function* () {
+        let sum = 0;
+        for (let k = 0; k < TIMES; k++) {
+          for (let i = 0; i < ADDRESSES; i++) {
+            const lo = yield* g.load(addresses[i] as Va);
+            sum = (sum + (lo ^ hi64())) | 0;
+          }
+        }
+        return sum;
+      }),
+  };
+}

@@ -1,0 +1,66 @@
+/** The rows: what is asked, by which files, and the goal of reference performance.md 6. */
+export interface Row {
+  readonly name: string;
+  readonly question: string;
+  readonly build: 'parallel' | 'controlled';
+  /** bench/<side>.ts, and its argument. */
+  readonly side: string;
+  readonly arg?: string;
+  /** bench/c/<c>.c, and its argument when it is another. */
+  readonly c?: string;
+  readonly cArg?: string;
+  /** Without C: the same side with this argument is the reference. */
+  readonly against?: string;
+  /** Largest ratio wanted; with `absolute` nanoseconds, with `throughput` the smallest ratio of rates. */
+  readonly goal?: number;
+  readonly absolute?: boolean;
+  readonly throughput?: boolean;
+  /** Both sides must compute the same checksum. */
+  readonly sameSum?: boolean;
+  readonly mib?: number;
+}
+
+export const ROWS: readonly Row[] = [
+  {
+    name: 'load, TLB hit, 256 pages',
+    question: 'a guest load of 64 bits that the TLB serves',
+    build: 'parallel',
+    side: 'load',
+    arg: '256',
+    c: 'load',
+    goal: 2.5,
+    sameSum: true,
+  },
+  {
+    name: 'walk, cached (2 MiB)',
+    question: 'a 4-level walk, tables in the cache',
+    build: 'parallel',
+    side: 'walk',
+    arg: '512',
+    c: 'walk',
+    sameSum: true,
+    goal: 1.25,
+  },
+  {
+    name: 'walk, 64 MiB',
+    question: 'a 4-level walk over 64 MiB in random order',
+    build: 'parallel',
+    side: 'walk',
+    arg: '16384',
+    c: 'walk',
+    sameSum: true,
+    goal: 1.4,
+    mib: 128,
+  },
+  {
+    name: 'walk, first touch',
+    question: 'the same, each walk setting accessed and dirty',
+    build: 'parallel',
+    side: 'walk',
+    arg: '16384 touch',
+    c: 'walk',
+    sameSum: true,
+    goal: 1.5,
+    mib: 128,
+  },
+];
