@@ -31,6 +31,8 @@ export interface TestDomain {
   readonly vcpus: readonly Vcpu[];
   /** Hypercalls since the list was last emptied, of all vCPUs. */
   readonly calls: Call[];
+  /** Called after each hypercall. */
+  readonly after: ((call: Call) => void)[];
 }
 
 export interface DomainOptions {
@@ -96,14 +98,15 @@ export function* makeDomain(o: DomainOptions = {}): Steps<TestDomain> {
   const k = yield* prepareKernel(CONTROL, params);
   if (k === 0) throw new Error('arena too small for the kernel');
   const calls: Call[] = [];
+  const after: ((call: Call) => void)[] = [];
   const vcpus: Vcpu[] = [];
   const cpus = built.vcpus.map((cpu, id) => {
     const traps = makeTraps();
     const g = makeGuestCpu(cpu, traps.handlers);
     vcpus.push(g);
-    return makeKernelCpu(noting(g, calls), traps, k, id, o.design ?? notifierAsync);
+    return makeKernelCpu(noting(g, calls, after), traps, k, id, o.design ?? notifierAsync);
   });
-  return { params, cpus, vcpus, calls };
+  return { params, cpus, vcpus, calls, after };
 }
 
 /** Boots vCPU `id` and leaves it in guest mode. */
@@ -118,7 +121,7 @@ export function* bootVcpu(d: TestDomain, id = 0): Steps<KernelCpu> {
 }
 
 /** The same processor, each hypercall noted before it is made. */
-function noting(g: Vcpu, calls: Call[]): GuestCpu {
+function noting(g: Vcpu, calls: Call[], after: readonly ((call: Call) => void)[]): GuestCpu {
   const noted = {
     *hypercall(nr: number): Steps<number> {
       const args = [0, 1, 2, 3].map((i) => peek(vcpu.argLo(g.cpu, i)));
@@ -132,8 +135,11 @@ function noting(g: Vcpu, calls: Call[]): GuestCpu {
         }
         g.arg(0, args[0] ?? 0, peek(vcpu.argHi(g.cpu, 0)));
       }
-      calls.push({ nr, args, entries });
-      return yield* g.hypercall(nr);
+      const call = { nr, args, entries };
+      calls.push(call);
+      const r = yield* g.hypercall(nr);
+      for (const look of after) look(call);
+      return r;
     },
   };
   return new Proxy(g, {

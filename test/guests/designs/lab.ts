@@ -15,6 +15,7 @@ import { installFile } from '../../../guests/kernel/file.js';
 import { kernel } from '../../../guests/kernel/records.js';
 import { vcpuLoop } from '../../../guests/kernel/sched.js';
 import { task } from '../../../guests/kernel/task.js';
+import { reportOf } from '../../../guests/report.js';
 import { bootMachine, bootVcpu, makeDomain, type Call, type DomainOptions, type TestDomain } from '../machine.js';
 import { makeProcess, touch, type Process } from '../process.js';
 
@@ -80,13 +81,14 @@ export function* mapGrants(lab: Lab, p: Process, refs: readonly number[], at: Va
 
 /** Runs the mapper until no task lives and no work waits; then nothing runs any more. */
 export function* runToEnd(lab: Lab): Steps<void> {
+  poke(kernel.started(lab.c.k), 1);
   yield* vcpuLoop(lab.c, true);
   yield* lab.mapper.vcpus[0]!.park();
 }
 
 /** The audit with what the mapper's design says. */
 export function audit(lab: Lab): Violation[] {
-  return auditMachine([], [{ domid: MAPPER, handles: [], frames: [], violations: lab.c.design.check(lab.c.k) }]);
+  return auditMachine([], [reportOf(lab.c.k, lab.c.design), reportOf(lab.g.k, lab.g.design)]);
 }
 
 export const broken = (found: readonly Violation[]): string[] => [...new Set(found.map((v) => v.invariant))].sort();
