@@ -30,16 +30,40 @@ import {
 import { peek } from '../sync/primitives.js';
 import { inMachine } from './view.js';
 
-const isV1 = (gt: GrantTable): boolean => peek(grantTable.version(gt)) === 1;
-const perFrame = (gt: GrantTable): number => (isV1(gt) ? GRANT_V1_PER_FRAME : GRANT_V2_PER_FRAME);
+/** Where a table's entries lie. */
+interface Layout {
+  readonly v1: boolean;
+  readonly entries: number;
+  readonly perFrame: number;
+  readonly words: number;
+  readonly shared: number;
+  readonly status: number;
+  readonly active: number;
+}
 
-export const entriesOf = (gt: GrantTable): number => peek(grantTable.nrGrantFrames(gt)) * perFrame(gt);
+function layoutOf(gt: GrantTable): Layout {
+  const v1 = peek(grantTable.version(gt)) === 1;
+  const perFrame = v1 ? GRANT_V1_PER_FRAME : GRANT_V2_PER_FRAME;
+  return {
+    v1,
+    entries: peek(grantTable.nrGrantFrames(gt)) * perFrame,
+    perFrame,
+    words: v1 ? GRANT_V1_WORDS : GRANT_V2_WORDS,
+    shared: peek(grantTable.sharedList(gt)),
+    status: peek(grantTable.statusList(gt)),
+    active: peek(grantTable.activeList(gt)),
+  };
+}
+
+function activeIn(l: Layout, ref: number): Active {
+  const chunk = peek(l.active + Math.floor(ref / ACTIVE_PER_CHUNK));
+  return (chunk === 0 ? 0 : chunk + (ref % ACTIVE_PER_CHUNK) * ACTIVE_WORDS) as Active;
+}
 
 /** The active entry of a reference; 0 beyond the table. */
 export function activeAt(gt: GrantTable, ref: number): Active {
-  if (ref < 0 || ref >= entriesOf(gt)) return 0 as Active;
-  const chunk = peek(peek(grantTable.activeList(gt)) + Math.floor(ref / ACTIVE_PER_CHUNK));
-  return (chunk === 0 ? 0 : chunk + (ref % ACTIVE_PER_CHUNK) * ACTIVE_WORDS) as Active;
+  const l = layoutOf(gt);
+  return ref < 0 || ref >= l.entries ? (0 as Active) : activeIn(l, ref);
 }
 
 /** The maptrack entry of a handle below the limit; 0: there is none. */
@@ -48,26 +72,21 @@ export function mappingAt(gt: GrantTable, handle: number): Mapping {
   return (chunk === 0 ? 0 : chunk + (handle % MAPTRACK_PER_CHUNK) * MAPTRACK_WORDS) as Mapping;
 }
 
-function frameInList(list: number, i: number): Mfn {
+const frameStart = (list: number, i: number): number => {
   const mfn = peek(list + i);
-  return (inMachine(mfn) ? mfn : 0) as Mfn;
-}
+  return inMachine(mfn) ? mfnWord(mfn as Mfn) : 0;
+};
 
-/** The first word, {flags, domid}, of a shared entry. */
-function header(gt: GrantTable, ref: number): number {
-  const per = perFrame(gt);
-  const mfn = frameInList(peek(grantTable.sharedList(gt)), Math.floor(ref / per));
-  return peek(mfnWord(mfn) + (ref % per) * (isV1(gt) ? GRANT_V1_WORDS : GRANT_V2_WORDS));
-}
-
-function statusWord(gt: GrantTable, ref: number): number {
-  const mfn = frameInList(peek(grantTable.statusList(gt)), Math.floor(ref / GRANT_STATUS_PER_FRAME));
+/** The half word with GTF_reading and GTF_writing: of version 1 the entry's flags, of version 2 its status. */
+function statusOf(l: Layout, ref: number): number {
+  if (l.v1) {
+    const frame = frameStart(l.shared, Math.floor(ref / l.perFrame));
+    return lowHalf(peek(frame + (ref % l.perFrame) * l.words));
+  }
   const i = ref % GRANT_STATUS_PER_FRAME;
-  return lowHalf(peek(mfnWord(mfn) + (i >> 1)) >>> ((i & 1) * 16));
+  const frame = frameStart(l.status, Math.floor(ref / GRANT_STATUS_PER_FRAME));
+  return lowHalf(peek(frame + (i >> 1)) >>> ((i & 1) * 16));
 }
-
-/** The half word with GTF_reading and GTF_writing: of version 1 the entry's flags. */
-const statusOf = (gt: GrantTable, ref: number): number => (isV1(gt) ? lowHalf(header(gt, ref)) : statusWord(gt, ref));
 
 /** What a grant is and what its granter sees of its use. */
 export interface Grant {
@@ -77,17 +96,13 @@ export interface Grant {
   /** The domain and the frame it was last claimed for; latched while the pin is above 0. */
   readonly mapper: number;
   readonly mfn: Mfn;
-  /** GTF_reading and GTF_writing, where the version keeps them. */
   readonly reading: boolean;
   readonly writing: boolean;
   /** An idle entry that takes transfers uses the bits for something else ([X39]). */
   readonly transfers: boolean;
 }
 
-export function grantAt(gt: GrantTable, ref: number): Grant | undefined {
-  const a = activeAt(gt, ref);
-  if (a === 0) return undefined;
-  const status = statusOf(gt, ref);
+function grantFrom(l: Layout, ref: number, a: Active, status: number): Grant {
   const pin = peek(active.pin(a));
   return {
     ref,
@@ -97,21 +112,28 @@ export function grantAt(gt: GrantTable, ref: number): Grant | undefined {
     mfn: peek(active.mfn(a)) as Mfn,
     reading: (status & GTF_reading) !== 0,
     writing: (status & GTF_writing) !== 0,
-    transfers: isV1(gt) && pin === 0 && (status & GTF_type_mask) === GTF_accept_transfer,
+    transfers: l.v1 && pin === 0 && (status & GTF_type_mask) === GTF_accept_transfer,
   };
+}
+
+export function grantAt(gt: GrantTable, ref: number): Grant | undefined {
+  const a = activeAt(gt, ref);
+  if (a === 0) return undefined;
+  const l = layoutOf(gt);
+  return grantFrom(l, ref, a, statusOf(l, ref));
 }
 
 /** Every entry of a table that is or was in use, or shows bits of use. */
 export function grantsOf(gt: GrantTable): Grant[] {
   const out: Grant[] = [];
-  const n = gt === 0 ? 0 : entriesOf(gt);
-  for (let ref = 0; ref < n; ref++) {
-    const a = activeAt(gt, ref);
-    const g = a === 0 || !touched(gt, ref, a) ? undefined : grantAt(gt, ref);
-    if (g !== undefined) out.push(g);
+  if (gt === 0) return out;
+  const l = layoutOf(gt);
+  for (let ref = 0; ref < l.entries; ref++) {
+    const a = activeIn(l, ref);
+    if (a === 0) continue;
+    const status = statusOf(l, ref);
+    const idle = peek(active.pin(a)) === 0 && peek(active.mfn(a)) === 0;
+    if (!idle || (status & (GTF_reading | GTF_writing)) !== 0) out.push(grantFrom(l, ref, a, status));
   }
   return out;
 }
-
-const touched = (gt: GrantTable, ref: number, a: Active): boolean =>
-  peek(active.pin(a)) !== 0 || peek(active.mfn(a)) !== 0 || (statusOf(gt, ref) & (GTF_reading | GTF_writing)) !== 0;

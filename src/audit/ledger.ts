@@ -85,7 +85,7 @@ function visitFrame(f: Frame, visit: Visit, links: Links): void {
 /** A word that holds mfn + 1; -1 for none. */
 const heldMfn = (word: number): Mfn => (peek(word) - 1) as Mfn;
 
-function visitProcessor(p: Processor, visit: Visit, links: Links): void {
+function visitProcessor(p: Processor, visit: Visit): void {
   hold(visit, heldMfn(vcpu.guestTable(p.cpu)), 1, TYPE_L4, 1, () => `${p.label} kernel base`);
   hold(visit, heldMfn(vcpu.guestTableUser(p.cpu)), 1, TYPE_L4, 1, () => `${p.label} user base`);
   const locked = heldMfn(vcpu.lockedPage(p.cpu));
@@ -95,17 +95,13 @@ function visitProcessor(p: Processor, visit: Visit, links: Links): void {
   // Of a partial table the type reference is the partial state's.
   const full = peek(vcpu.oldGuestTablePartial(p.cpu)) === 0;
   hold(visit, old, 1, typeOfFrame(old), full ? 1 : 0, () => `${p.label} unfinished teardown`);
-  const parent = heldMfn(vcpu.oldGuestPtpg(p.cpu));
-  if (!full || !inMachine(parent) || typeOfFrame(parent) !== typeOfFrame(old)) return;
-  bump(links.held, parent);
-  bump(links.used, old);
 }
 
 /** Visits every holder of every frame; answers the linear links. */
 export function visitHolders(stock: Stock, visit: Visit): Links {
   const links: Links = { held: new Map(), used: new Map() };
   for (const f of stock.frames) if (!f.free) visitFrame(f, visit, links);
-  for (const p of stock.processors) visitProcessor(p, visit, links);
+  for (const p of stock.processors) visitProcessor(p, visit);
   for (const h of stock.handles) {
     if (h.device) hold(visit, h.mfn, 1, TYPE_WRITABLE, h.readonly ? 0 : 1, () => `${h.label}, device`);
   }
