@@ -6,31 +6,35 @@
  * that call each other both end.
  */
 import { RANK } from '../../src/sync/lock-order.js';
-import { and, ldOnce, peek, stOnce, wake } from '../../src/sync/primitives.js';
+import { ldOnce, peek, stOnce, wake } from '../../src/sync/primitives.js';
 import type { Cpu } from '../../src/sync/actor.js';
 import type { Steps } from '../../src/sync/steps.js';
 import type { KernelCpu } from './context.js';
 import { COUNT } from './counters.js';
 import { count } from './count.js';
+import { inSet, isMember, leaveSet } from './cpu-set.js';
 import { klock, kunlock } from './lock.js';
 import type { Mm } from './mm.js';
 import { kernel } from './records.js';
 import { dropMmRefHere } from './switch.js';
 
-/** Makes the vCPUs in `mask` leave `m`; returns when all have. */
-export function* crossCallDropMm(c: KernelCpu, mask: number, m: Mm): Steps<void> {
+/** Makes the vCPUs in the set (lo, hi) leave `m`; returns when all have. */
+export function* crossCallDropMm(c: KernelCpu, lo: number, hi: number, m: Mm): Steps<void> {
   const pending = kernel.callPending(c.k);
   yield* klock(c, kernel.callLock(c.k), RANK.guestCall);
   yield* count(c, COUNT.crossCalls);
   yield* stOnce(kernel.callMm(c.k), m); // raced on purpose: published by the pending bits
-  yield* stOnce(pending, mask); // raced on purpose: the handlers clear bits
+  yield* stOnce(pending, lo); // raced on purpose: the handlers clear bits
+  yield* stOnce(pending + 1, hi); // raced on purpose: as above
   for (let i = 0; i < peek(kernel.nrVcpus(c.k)); i++) {
-    if ((mask & (1 << i)) !== 0) yield* c.g.sendIpi(peek(kernel.actors(c.k) + i) as Cpu);
+    if (inSet(i, lo, hi)) yield* c.g.sendIpi(peek(kernel.actors(c.k) + i) as Cpu);
   }
-  for (;;) {
-    const left = yield* ldOnce(pending); // raced on purpose: the handlers clear bits
-    if (left === 0) break;
-    yield* c.g.relax(pending, left);
+  for (const word of [pending, pending + 1]) {
+    for (;;) {
+      const left = yield* ldOnce(word); // raced on purpose: the handlers clear bits
+      if (left === 0) break;
+      yield* c.g.relax(word, left);
+    }
   }
   yield* kunlock(c, kernel.callLock(c.k));
 }
@@ -38,8 +42,8 @@ export function* crossCallDropMm(c: KernelCpu, mask: number, m: Mm): Steps<void>
 /** The interrupt handler. */
 export function* serveCrossCall(c: KernelCpu): Steps<void> {
   const pending = kernel.callPending(c.k);
-  if (((yield* ldOnce(pending)) & (1 << c.id)) === 0) return; // raced on purpose: own bit only
+  if (!(yield* isMember(pending, c.id))) return;
   yield* dropMmRefHere(c, (yield* ldOnce(kernel.callMm(c.k))) as Mm); // raced on purpose: stable while a bit is set
-  yield* and(pending, ~(1 << c.id));
-  wake(pending);
+  yield* leaveSet(pending, c.id);
+  wake(pending + (c.id >> 5));
 }

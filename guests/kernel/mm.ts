@@ -16,6 +16,7 @@ import { add, ld, lock, peek, st, unlock } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { allocRecord } from './alloc.js';
 import type { KernelCpu } from './context.js';
+import { CPU_SET_WORDS } from './cpu-set.js';
 import { PFN_NONE } from './layout.js';
 import { pgdAlloc, pgdFree } from './pgd.js';
 import { kernel, KLOCK_WORDS } from './records.js';
@@ -26,7 +27,7 @@ export const mm = record('mm', {
   count: 1,
   /** pfn of the kernel root; the user root is behind its page's `private`. */
   pgd: 1,
-  cpumask: 1,
+  cpumask: CPU_SET_WORDS,
   mmapLock: KLOCK_WORDS,
   pageTableLock: KLOCK_WORDS,
   /** Guards all L1s of a kernel without split PTE locks (ptl.ts). */

@@ -9,6 +9,7 @@ import { LIST_WORDS } from '../../src/shm/list.js';
 import { record, type Ref } from '../../src/shm/record.js';
 import { SLAB_WORDS } from '../../src/shm/slab.js';
 import { COUNTERS, WARNINGS } from './counters.js';
+import { CPU_SET_WORDS, MAX_VCPUS } from './cpu-set.js';
 
 /** A lock word and the number of vCPUs that wait for it (lock.ts). */
 export const KLOCK_WORDS = 2;
@@ -83,9 +84,9 @@ export const kernel = record('kernel', {
   callLock: KLOCK_WORDS,
   callMm: 1,
   /** vCPUs that have not answered yet, a bit each; they clear their own. */
-  callPending: 1,
+  callPending: CPU_SET_WORDS,
   /** Actor records of the vCPUs, to interrupt them. */
-  actors: 32,
+  actors: MAX_VCPUS,
   // lock: workLock
   workLock: KLOCK_WORDS,
   work: LIST_WORDS,

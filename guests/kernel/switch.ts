@@ -8,12 +8,13 @@
  * Source: [X72], ../linux-teardown items 4, 22; Linux arch/x86/mm/tlb.c (switch_mm, leave_mm), xen/mmu_pv.c.
  */
 import { MMUEXT_NEW_BASEPTR, MMUEXT_NEW_USER_BASEPTR } from '../../src/abi/mmu.js';
-import { and, ldOnce, or, peek, poke } from '../../src/sync/primitives.js';
+import { ldOnce, peek, poke } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { batchBegin, batchFlush, batchIssue, CB_CR3_DONE, queueCallback, queueMmuext } from '../xen/batch.js';
 import type { KernelCpu } from './context.js';
 import { COUNT } from './counters.js';
 import { count } from './count.js';
+import { joinSet, leaveSet, ownWord } from './cpu-set.js';
 import { crossCallDropMm } from './cross-call.js';
 import { PFN_NONE } from './layout.js';
 import { mm, mmDrop, mmGrab, pgdOf, type Mm } from './mm.js';
@@ -40,10 +41,10 @@ export const initMm = (c: KernelCpu): Mm => peek(kernel.initMm(c.k)) as Mm;
 export function* switchMm(c: KernelCpu, next: Mm): Steps<void> {
   const prev = loadedMm(c);
   if (prev === next) return;
-  yield* or(mm.cpumask(next), 1 << c.id);
+  yield* joinSet(mm.cpumask(next), c.id);
   poke(percpu.loadedMm(c.pc), next);
   yield* writeCr3(c, next);
-  yield* and(mm.cpumask(prev), ~(1 << c.id));
+  yield* leaveSet(mm.cpumask(prev), c.id);
 }
 
 /** leave_mm: from a lazily kept mm to the kernel's own tables. */
@@ -66,13 +67,16 @@ export const percpuAt = (c: KernelCpu, i: number): Percpu => (peek(kernel.percpu
 /** xen_drop_mm_ref: no vCPU is on the roots of `m` afterwards. */
 export function* dropMmRef(c: KernelCpu, m: Mm): Steps<void> {
   yield* dropMmRefHere(c, m);
-  let mask = 0;
+  let lo = 0;
+  let hi = 0;
   for (let i = 0; i < peek(kernel.nrVcpus(c.k)); i++) {
     if (i === c.id) continue;
     const on = yield* ldOnce(percpu.currentCr3(percpuAt(c, i))); // raced on purpose: [X72]
-    if (on === pgdOf(m)) mask |= 1 << i;
+    if (on !== pgdOf(m)) continue;
+    lo |= ownWord(i, 0);
+    hi |= ownWord(i, 1);
   }
-  if (mask !== 0) yield* crossCallDropMm(c, mask, m);
+  if ((lo | hi) !== 0) yield* crossCallDropMm(c, lo, hi, m);
 }
 
 /** A task of `next` will run here; who was held lazily is let go. */

@@ -19,6 +19,7 @@ import { batchBegin, batchIssue, maskVa, queueMmuext } from '../xen/batch.js';
 import type { KernelCpu } from './context.js';
 import { COUNT } from './counters.js';
 import { count } from './count.js';
+import { ownWord } from './cpu-set.js';
 import { addVa, L1_SPAN } from './layout.js';
 import { mm, type Mm } from './mm.js';
 import { LAZY_MMU } from './records.js';
@@ -29,9 +30,11 @@ const CEILING = 33;
 
 /** Flushes [start, end) of `m` wherever it may be cached; `span` is what one stale entry covers. */
 export function* flushMmRange(c: KernelCpu, m: Mm, start: Va, end: Va, span: number = L1_SPAN): Steps<void> {
-  const mask = yield* ldOnce(mm.cpumask(m)); // raced on purpose: vCPUs come and go, after the entries changed
+  const lo = yield* ldOnce(mm.cpumask(m)); // raced on purpose: vCPUs come and go, after the entries changed
+  const hi = yield* ldOnce(mm.cpumask(m) + 1); // raced on purpose: as above
   const pages = Math.ceil((end - start) / span);
-  if ((mask & ~(1 << c.id)) !== 0) yield* flushMulti(c, mask, start, pages);
+  const others = (lo & ~ownWord(c.id, 0)) | (hi & ~ownWord(c.id, 1));
+  if (others !== 0) yield* flushMulti(c, lo, hi, start, pages);
   else if (loadedMm(c) === m) yield* flushHere(c, start, pages, span);
 }
 
@@ -52,9 +55,9 @@ function* flushHere(c: KernelCpu, start: Va, pages: number, span: number): Steps
   for (let i = 0; i < pages; i++) yield* flushOp(c, MMUEXT_INVLPG_LOCAL, addVa(start, i * span), 0 as Va);
 }
 
-function* flushMulti(c: KernelCpu, mask: number, start: Va, pages: number): Steps<void> {
+function* flushMulti(c: KernelCpu, lo: number, hi: number, start: Va, pages: number): Steps<void> {
   yield* count(c, COUNT.tlbFlushes);
-  yield* c.g.store(maskVa(c), mask, 0);
+  yield* c.g.store(maskVa(c), lo, hi);
   if (pages === 1) yield* flushOp(c, MMUEXT_INVLPG_MULTI, start, maskVa(c));
   else yield* flushOp(c, MMUEXT_TLB_FLUSH_MULTI, 0 as Va, maskVa(c));
 }

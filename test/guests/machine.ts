@@ -20,6 +20,8 @@ import { image, layImage, type ImageSpec } from '../../guests/kernel/domain-imag
 
 /** One hypercall: its number, its first arguments, and of a multicall the entries' numbers with their second argument. */
 export interface Call {
+  /** vCPU that made it. */
+  readonly by: number;
   readonly nr: number;
   readonly args: readonly number[];
   readonly entries: readonly { readonly nr: number; readonly count: number }[];
@@ -104,7 +106,7 @@ export function* makeDomain(o: DomainOptions = {}): Steps<TestDomain> {
     const traps = makeTraps();
     const g = makeGuestCpu(cpu, traps.handlers);
     vcpus.push(g);
-    return makeKernelCpu(noting(g, calls, after), traps, k, id, o.design ?? notifierAsync);
+    return makeKernelCpu(noting(g, id, calls, after), traps, k, id, o.design ?? notifierAsync);
   });
   return { params, cpus, vcpus, calls, after };
 }
@@ -121,7 +123,7 @@ export function* bootVcpu(d: TestDomain, id = 0): Steps<KernelCpu> {
 }
 
 /** The same processor, each hypercall noted before it is made. */
-function noting(g: Vcpu, calls: Call[], after: readonly ((call: Call) => void)[]): GuestCpu {
+function noting(g: Vcpu, by: number, calls: Call[], after: readonly ((call: Call) => void)[]): GuestCpu {
   const noted = {
     *hypercall(nr: number): Steps<number> {
       const args = [0, 1, 2, 3].map((i) => peek(vcpu.argLo(g.cpu, i)));
@@ -135,7 +137,7 @@ function noting(g: Vcpu, calls: Call[], after: readonly ((call: Call) => void)[]
         }
         g.arg(0, args[0] ?? 0, peek(vcpu.argHi(g.cpu, 0)));
       }
-      const call = { nr, args, entries };
+      const call = { by, nr, args, entries };
       calls.push(call);
       const r = yield* g.hypercall(nr);
       for (const look of after) look(call);

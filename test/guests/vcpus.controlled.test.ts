@@ -4,10 +4,13 @@ import { formatWaits, interleave, type Outcome } from '../../src/explore/loop.js
 import { randomWalk } from '../../src/explore/random-walk.js';
 import { arenaAlloc } from '../../src/shm/arena.js';
 import { globals } from '../../src/hypervisor/globals.js';
+import { auditMachine } from '../../src/audit/index.js';
 import { CONTROL } from '../../src/sync/actor.js';
 import { peek, run } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { BOARD_WORDS } from '../../guests/drivers/blk/board.js';
+import { notifierAsync } from '../../guests/designs/notifier-async.js';
+import { reportOf } from '../../guests/report.js';
 import { COUNT, WARN } from '../../guests/kernel/counters.js';
 import { counted, warned, warnedWith } from '../../guests/kernel/count.js';
 import { kernel, type Kernel } from '../../guests/kernel/records.js';
@@ -77,6 +80,7 @@ describe('one domain, three vCPUs', () => {
     expect(peek(kernel.nrFree(k))).toBe(free);
     expect(counted(k, COUNT.crossCalls)).toBeGreaterThan(0);
     expectClean(k);
+    expect(auditMachine([], [reportOf(k, notifierAsync)])).toEqual([]);
   });
 });
 
@@ -106,5 +110,6 @@ describe('a backend with two vCPUs and a frontend with two', () => {
     expect(counted(kf, COUNT.grants)).toBe(counted(kf, COUNT.revokes));
     expectClean(kb);
     expectClean(kf);
+    expect(auditMachine([], [reportOf(kb, notifierAsync), reportOf(kf, notifierAsync)])).toEqual([]);
   });
 });
