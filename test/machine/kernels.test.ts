@@ -14,6 +14,7 @@ import {
   ownerWord,
   PGC_allocated,
   PGC_count_mask,
+  PGC_xen_heap,
   PGT_l1_page_table,
   PGT_locked,
   PGT_partial,
@@ -56,7 +57,10 @@ const goodFrame: fc.Arbitrary<Frame> = fc.record({
 });
 const anyFrame: fc.Arbitrary<Frame> = fc.record({
   count: fc
-    .tuple(fc.constantFrom(0, 1, 2, 3, TOP - 2, TOP - 1, TOP), fc.constantFrom(0, PGC_allocated, PGT_locked))
+    .tuple(
+      fc.constantFrom(0, 1, 2, 3, TOP - 2, TOP - 1, TOP),
+      fc.constantFrom(0, PGC_allocated, PGT_locked, PGC_xen_heap),
+    )
     .map(([n, flags]) => n | flags),
   type: fc
     .tuple(
@@ -128,7 +132,8 @@ const validate = (k: Kernels, from: number): number =>
 const unvalidate = (k: Kernels, from: number, to: number): number =>
   k.unvalidateL1(mfnWord(TABLE), from, to, FRAME_TABLE, FRAMES, BAD_HI, FLUSH_CLOCK);
 
-const general = (w: World): boolean => w.frames.every((f) => (f.count & PGT_locked) === 0);
+/** Frames whose references can be dropped as easily as taken. */
+const general = (w: World): boolean => w.frames.every((f) => (f.count & (PGT_locked | PGC_xen_heap)) === 0);
 
 describe('kernels', () => {
   it('validation: WebAssembly and twin stop at the same entry with the same counts and entries', () => {

@@ -26,7 +26,7 @@ export interface Kernels {
   ) => number;
   /**
    * Drops the references of the present entries `from` .. `to`-1; entries stay as they are. Fast are frames that keep a
-   * reference, no flag of `badHi`, and for writable entries a type count not watched by a page lock. A frame whose last
+   * reference and are not Xen's own, no flag of `badHi`, and for writable entries a type count not watched by a page lock. A frame whose last
    * writable use goes is stamped with the word at `clock`. Answers `to`, or the index it stopped at.
    */
   readonly unvalidateL1: (

@@ -61,8 +61,8 @@
       (br $next))
     (unreachable))
 
-  ;; Drops the references of the present entries $from .. $to-1. Stops at: flags in $badHi, a frame's last reference, a
-  ;; type that is not validated and writable, or the page lock's last but one. $clock is the flush clock's address.
+  ;; Drops the references of the present entries $from .. $to-1. Stops at: flags in $badHi, Xen's own frames, a frame's last
+  ;; reference, a type that is not validated and writable, or the page lock's last but one. $clock is the flush clock's address.
   ;; Answers $to or the index.
   (func (export "unvalidateL1")
     (param $base i32) (param $from i32) (param $to i32) (param $table i32) (param $frames i32) (param $badHi i32)
@@ -88,6 +88,8 @@
           (loop $again
             (if (i32.le_u (i32.and (i32.wrap_i64 (local.get $x)) (i32.const 0x03ffffff)) (i32.const 1))
               (then (return (local.get $i))))
+            ;; Xen's own frames (I/O memory among them, whose entries hold nothing)
+            (if (i32.and (i32.wrap_i64 (local.get $x)) (i32.const 0x20000000)) (then (return (local.get $i))))
             (local.set $n (i64.sub (local.get $x) (i64.const 1)))
             (if (i32.and (local.get $lo) (i32.const 2))
               (then

@@ -17,6 +17,7 @@ import { peek, poke } from '../../sync/primitives.js';
 import {
   OWNER_MASK,
   PGC_count_mask,
+  PGC_xen_heap,
   PGT_count_mask,
   PGT_locked,
   PGT_type_mask,
@@ -85,7 +86,7 @@ function unvalidateL1(
     const lo = peek(slot);
     if ((lo & PAGE_PRESENT) === 0) continue;
     const r = recordOf(slot, table, frames, 0, badHi);
-    if (r < 0 || (peek(r) & PGC_count_mask) <= 1) return i;
+    if (r < 0 || (peek(r) & PGC_count_mask) <= 1 || (peek(r) & PGC_xen_heap) !== 0) return i;
     if ((lo & PAGE_RW) !== 0) {
       const type = peek(r + 1);
       const count = type & PGT_count_mask;
