@@ -24,7 +24,15 @@ import { ENDINGS } from './endings.js';
 import { audit, broken, grant, mapGrants, openLab, runToEnd, spawn, type Lab } from './lab.js';
 
 const G = 4;
-const DESIGNS = ['zap-pte', 'pre-post', 'private-page', 'private-flags', 'private-bitmap', 'notifier', 'notifier-async'];
+const DESIGNS = [
+  'zap-pte',
+  'pre-post',
+  'private-page',
+  'private-flags',
+  'private-bitmap',
+  'notifier',
+  'notifier-async',
+];
 const BACKINGS = [
   { name: 'balloon', backing: BACKING_BALLOON },
   { name: 'remap', backing: BACKING_REMAP },

@@ -55,7 +55,10 @@ describe.each(['exit', 'munmap'])('%s', (ending) => {
   test.each(KEEPING.flatMap((n) => [1, 2, 3].map((nth) => ({ n, nth }))))(
     '$n: user unmap $nth is refused once: the table waits for it, then everything goes',
     ({ n, nth }) => {
-      const { lab, found, busy } = withFault(n, ending, { status, nth: n === 'zap-pte' || n === 'pre-post' ? 2 * nth - 1 : nth });
+      const { lab, found, busy } = withFault(n, ending, {
+        status,
+        nth: n === 'zap-pte' || n === 'pre-post' ? 2 * nth - 1 : nth,
+      });
       expect({ found, busy }).toEqual({ found: [], busy: 0 });
       expect(warned(lab.c.k, WARN.grantUnmap)).toBe(1);
       expect(peek(kernel.nrFree(lab.c.k))).toBe(lab.free);

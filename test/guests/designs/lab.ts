@@ -11,7 +11,7 @@ import { grantAccess } from '../../../guests/drivers/grants.js';
 import type { TeardownDesign } from '../../../guests/designs/design.js';
 import { allocZeroedPage } from '../../../guests/kernel/alloc.js';
 import type { KernelCpu } from '../../../guests/kernel/context.js';
-import { installFile } from '../../../guests/kernel/file.js';
+import { fileOf, installFile } from '../../../guests/kernel/file.js';
 import { kernel } from '../../../guests/kernel/records.js';
 import { vcpuLoop } from '../../../guests/kernel/sched.js';
 import { task } from '../../../guests/kernel/task.js';
@@ -65,17 +65,27 @@ export function* spawn(lab: Lab, pages: number): Steps<Process> {
 
 /** Maps `refs` at `at` in the process and touches them. */
 export function* mapGrants(lab: Lab, p: Process, refs: readonly number[], at: Va): Steps<GrantMap> {
-  const { c } = lab;
+  const map = yield* newMap(lab, p, refs);
+  const rc = yield* gntdevMmap(lab.c, p.m, fileOf(p.t, 0), map, at);
+  if (rc !== 0) throw new Error(`mmap of grants: ${String(rc)}`);
+  yield* touch(lab.c, at, refs.length);
+  return map;
+}
+
+/** The same, answering what the mmap answered. */
+export function* tryMapGrants(lab: Lab, p: Process, refs: readonly number[], at: Va): Steps<number> {
+  const map = yield* newMap(lab, p, refs);
+  return yield* gntdevMmap(lab.c, p.m, fileOf(p.t, 0), map, at);
+}
+
+function* newMap({ c }: Lab, p: Process, refs: readonly number[]): Steps<GrantMap> {
   const file = yield* gntdevOpen(c);
-  yield* installFile(p.t, file);
+  if (fileOf(p.t, 0) !== 0 || (yield* installFile(p.t, file)) !== 0) throw new Error('descriptor 0 is taken');
   const map = yield* gntdevNewMap(c, file, refs.length, false);
   if (file === 0 || map === 0) throw new Error('no memory for a map');
   refs.forEach((ref, i) => {
     setGrant(map, i, GRANTER, ref);
   });
-  const rc = yield* gntdevMmap(c, p.m, file, map, at);
-  if (rc !== 0) throw new Error(`mmap of grants: ${String(rc)}`);
-  yield* touch(c, at, refs.length);
   return map;
 }
 
