@@ -87,7 +87,7 @@ const report = (over: Partial<DesignReport>): DesignReport => ({
   verdict: 'clean',
   expected: true,
   violations: [],
-  counters: { exits: 1000, hypercalls: 5 },
+  counters: { exitMmaps: 1000, hypercalls: 5 },
   overlap: { hypercalls: 3, contendedLocks: 2 },
   notes: ['a note'],
   ...over,
