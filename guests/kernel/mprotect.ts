@@ -24,7 +24,7 @@ import { aligned, copyVma, isolateOne, munmap } from './mmap.js';
 import { invalidateEnd, invalidateStart, NOTIFY_PROTECTION_VMA, NOTIFY_UNMAP } from './notifier.js';
 import { commitProtection, getAndClear, PTE_SPECIAL, readEntry, setPte } from './pte.js';
 import { ptlOf } from './ptl.js';
-import { flushMmRange } from './tlb.js';
+import { flushMmRange, flushPage } from './tlb.js';
 import { findVma, vma, vmaEnd, vmaLink, vmaStart, VM_DONTEXPAND, VM_WRITE, type Vma } from './vma.js';
 import { findL1, indexAt, makeL1 } from './walk.js';
 
@@ -125,11 +125,13 @@ function* moveVma(c: KernelCpu, m: Mm, from: Va, pages: number, to: Va): Steps<n
     ok = yield* moveEntry(c, m, addVa(from, n * PAGE_SIZE), addVa(to, n * PAGE_SIZE), peek(vma.ops(old as Vma)) !== 0);
   }
   yield* invalidateEnd(c, m);
-  yield* flushMmRange(c, m, from, vmaEnd(old as Vma));
   return ok ? 0 : -ENOMEM;
 }
 
-/** One entry goes from `from` to `to`; the table there is made even for nothing, as move_page_tables does. */
+/**
+ * One entry goes from `from` to `to`, flushed before its lock is let go (move_ptes, since 2018). The table there is made
+ * even for nothing, as move_page_tables does.
+ */
 function* moveEntry(c: KernelCpu, m: Mm, from: Va, to: Va, special: boolean): Steps<boolean> {
   const source = yield* findL1(c, m, from);
   if (source === PFN_NONE) return true;
@@ -145,6 +147,7 @@ function* moveEntry(c: KernelCpu, m: Mm, from: Va, to: Va, special: boolean): St
   if (lo !== 0 && special && (lo & PTE_SPECIAL) !== 0) yield* warn(c, WARN.setPte, lo);
   else if (lo !== 0) {
     yield* getAndClear(c, source, i);
+    yield* flushPage(c, m, from);
     yield* setPte(c, target, indexAt(to, 1), lo, hi);
   }
   if (second !== first) yield* kunlock(c, second);

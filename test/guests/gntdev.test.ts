@@ -9,6 +9,9 @@ import {
   HYPERVISOR_multicall,
   HYPERVISOR_update_va_mapping,
 } from '../../src/abi/hypercall.js';
+import { EFAULT } from '../../src/abi/errno.js';
+import { makeVa } from '../../src/abi/frames.js';
+import { listFirst, listNext } from '../../src/shm/list.js';
 import { addVaBytes } from './support.js';
 import { vcpu } from '../../src/machine/cpu-record.js';
 import { peek, poke, run } from '../../src/sync/primitives.js';
@@ -20,11 +23,12 @@ import { COUNT, WARN } from '../../guests/kernel/counters.js';
 import { counted, warned } from '../../guests/kernel/count.js';
 import { mmPut } from '../../guests/kernel/exit.js';
 import { closeFiles } from '../../guests/kernel/file.js';
-import { munmap } from '../../guests/kernel/mmap.js';
-import { mprotect } from '../../guests/kernel/mprotect.js';
+import { forkTask } from '../../guests/kernel/clone.js';
+import { madviseDontneed, munmap } from '../../guests/kernel/mmap.js';
+import { mprotect, mremap } from '../../guests/kernel/mprotect.js';
 import { percpu, kernel } from '../../guests/kernel/records.js';
 import { activateMm, enterLazyTlb, initMm } from '../../guests/kernel/switch.js';
-import { task } from '../../guests/kernel/task.js';
+import { task, taskOfNode } from '../../guests/kernel/task.js';
 import { userTouch } from '../../guests/kernel/user.js';
 import { VM_READ } from '../../guests/kernel/vma.js';
 import { mapSelfGrants } from './granted.js';
@@ -177,3 +181,94 @@ test('closing the descriptor first changes nothing: the VMA holds the file', () 
     yield* settled(c, refs);
   });
 });
+
+describe('moving and dropping ranges of grants', () => {
+  test('mremap unmaps them, makes tables at the new place and frees the old ones; no entry is moved', () => {
+    bootMachine();
+    run(function* () {
+      const { d, c } = yield* setUp();
+      const p = yield* makeProcess(c, 1);
+      const { refs } = yield* mapSelfGrants(c, p, 16, GNT);
+      const to = makeVa(98);
+      d.calls.length = 0;
+      const continuations = peek(vcpu.nContinuations(c.cpu));
+      expect(yield* mremap(c, p.m, GNT, 16, 16, to)).toBe(0);
+      expect(totals(d.calls).direct).toEqual({
+        [HYPERVISOR_grant_table_op]: 2,
+        [HYPERVISOR_mmu_update]: 6,
+        [HYPERVISOR_multicall]: 2,
+        [HYPERVISOR_update_va_mapping]: 4,
+        [HYPERVISOR_mmuext_op]: 1,
+      });
+      expect(peek(vcpu.nContinuations(c.cpu)) - continuations).toBe(4);
+      expect(peek(vcpu.nEmulations(c.cpu))).toBe(0);
+      expect(yield* userTouch(c, to, 1, false)).toBe(0);
+      expect(peek(task.killed(p.t))).toBe(7);
+      yield* end(c, p);
+      yield* settled(c, refs);
+    });
+  });
+
+  test('mremap to a smaller size unmaps the tail; to a larger one it is refused', () => {
+    bootMachine();
+    run(function* () {
+      const { d, c } = yield* setUp();
+      const p = yield* makeProcess(c, 1);
+      const { refs } = yield* mapSelfGrants(c, p, 16, GNT);
+      d.calls.length = 0;
+      expect(yield* mremap(c, p.m, GNT, 16, 17, GNT)).toBe(-EFAULT);
+      expect(d.calls).toEqual([]);
+      expect(yield* mremap(c, p.m, GNT, 16, 8, GNT)).toBe(0);
+      expect(totals(d.calls).direct).toEqual({ [HYPERVISOR_grant_table_op]: 2 });
+      expect(yield* userTouch(c, GNT, 8, true)).toBe(8);
+      yield* end(c, p);
+      expect(totals(d.calls).direct[HYPERVISOR_grant_table_op]).toBe(4);
+      yield* settled(c, refs);
+    });
+  });
+
+  test('MADV_DONTNEED unmaps them; the next touch is SIGBUS', () => {
+    bootMachine();
+    run(function* () {
+      const { d, c } = yield* setUp();
+      const p = yield* makeProcess(c, 1);
+      const { refs } = yield* mapSelfGrants(c, p, 16, GNT);
+      d.calls.length = 0;
+      expect(yield* madviseDontneed(c, p.m, GNT, 16)).toBe(0);
+      expect(totals(d.calls).direct).toEqual({ [HYPERVISOR_grant_table_op]: 2 });
+      expect(yield* userTouch(c, GNT, 1, true)).toBe(0);
+      expect(peek(task.killed(p.t))).toBe(7);
+      yield* end(c, p);
+      yield* settled(c, refs);
+    });
+  });
+});
+
+test('fork leaves the grants to the parent; the child holds the file, its exit has nothing to unmap', () => {
+  bootMachine();
+  run(function* () {
+    const { d, c } = yield* setUp();
+    const p = yield* makeProcess(c, 4);
+    const { refs } = yield* mapSelfGrants(c, p, 16, GNT);
+    const pid = yield* forkTask(c, p.t, 0);
+    expect(pid).toBeGreaterThan(0);
+    const child = taskOfNode(yield* lastTask(c));
+    d.calls.length = 0;
+    const m = peek(task.mm(child)) as Process['m'];
+    poke(task.mm(child), 0);
+    yield* mmPut(c, m);
+    expect(totals(d.calls).direct[HYPERVISOR_grant_table_op]).toBeUndefined();
+    expect(yield* userTouch(c, GNT, 16, true)).toBe(16);
+    yield* end(c, p);
+    expect(totals(d.calls).direct[HYPERVISOR_grant_table_op]).toBe(2);
+    yield* closeFiles(c, child);
+    yield* settled(c, refs);
+  });
+});
+
+function* lastTask(c: KernelCpu): Steps<number> {
+  const head = kernel.tasks(c.k);
+  let last = 0;
+  for (let n = yield* listFirst(head); n !== 0; n = yield* listNext(head, n)) last = n;
+  return last;
+}
