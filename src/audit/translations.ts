@@ -2,11 +2,13 @@
  * I2, I12, I13 of TLBs: what vCPUs that live may still reach by translations they hold.
  *
  * A TLB with a flush request pending counts as empty: the request is served before the next access ([X13]). A stale
- * translation is no fault by itself: a guest may leave one to a frame of its own, and to another's as long as the
- * granter sees the grant in use.
+ * translation is no fault by itself: a guest may leave one to a frame of its own, to another's as long as the granter sees
+ * the grant in use, and to a freed frame as long as the stamp makes its next user flush.
  * Source: reference xen-pv-memory.md, section 6; DESIGN decision 5; [X54], [X62].
  */
-import { ownerWord } from '../machine/frame.js';
+import { FLUSH_CLOCK, needFlush } from '../machine/clock.js';
+import { vcpu } from '../machine/cpu-record.js';
+import { ownerWord, stampWord } from '../machine/frame.js';
 import { tlbEntries, type TlbEntry } from '../machine/tlb.js';
 import { actor, REQ_FLUSH } from '../sync/actor.js';
 import { peek } from '../sync/primitives.js';
@@ -27,13 +29,18 @@ export function checkTranslations(stock: Stock): Violation[] {
 function checkEntry(stock: Stock, p: Processor, d: Domain, t: TlbEntry): Violation[] {
   const f = frameOf(t.mfn);
   const at = `${p.label} TLB va 0x${t.va.toString(16)} -> ${frameLabel(t.mfn)}`;
-  if (t.ownerWord !== peek(ownerWord(t.mfn))) {
-    const now = f.free ? 'free' : `another one, of ${ownerLabel(f.owner)}`;
-    return [broken('I13', `${at}: the frame is ${now} since`, [at])];
-  }
+  const moved = t.ownerWord !== peek(ownerWord(t.mfn)) ? changedHands(p, f) : '';
+  if (moved !== '') return [broken('I13', `${at}: the frame is ${moved}`, [at])];
   if (t.writable && isProtected(f)) return [broken('I2', `${at} is writable, the frame is ${typeLabel(f.type)}`, [at])];
   const seen = sawIdle(stock, d, t, f);
   return seen === '' ? [] : [broken('I12', `${at}: ${seen}`, [at])];
+}
+
+/** What became of a frame since the translation was made; '' while it is free and its next user will wait for a flush. */
+function changedHands(p: Processor, f: Frame): string {
+  if (!f.free) return `another one since, of ${ownerLabel(f.owner)}`;
+  const owed = needFlush(peek(vcpu.flushTime(p.cpu)), peek(stampWord(f.mfn)), peek(FLUSH_CLOCK));
+  return owed ? '' : 'free, and no flush is owed before its reuse';
 }
 
 /** No guest may write to it: a table that counts as one, or a descriptor page. */
