@@ -77,7 +77,9 @@ describe('private-union', () => {
   });
 
   test('made to run with them it breaks: the lock looks like slots', () => {
-    expect(() => exitUnder('private-union', { splitPteLocks: true })).toThrow(/unlock of a lock held by another|touch refused/);
+    expect(() => exitUnder('private-union', { splitPteLocks: true })).toThrow(
+      /unlock of a lock held by another|touch refused/,
+    );
   });
 });
 
