@@ -10,7 +10,8 @@
 import { record, type Ref } from '../../shm/record.js';
 import type { Cpu } from '../../sync/actor.js';
 import { RANK } from '../../sync/lock-order.js';
-import { lock, unlock } from '../../sync/primitives.js';
+import { lock, touch, unlock } from '../../sync/primitives.js';
+import { POINT_READ } from '../../sync/schedule.js';
 import type { Steps } from '../../sync/steps.js';
 import { activeEntry, type GrantTable } from './table.js';
 
@@ -48,10 +49,14 @@ export const GNTPIN_w_mask = GNTPIN_hstw_mask | GNTPIN_devw_mask;
 /** Top bit of each count that an increment would raise: set means refuse. */
 export const overflowMask = (increment: number): number => increment << 7;
 
-/** Locks the active entry of `ref`, which must be below the number of entries. Table lock held. */
+/**
+ * Locks the active entry of `ref`, which must be below the number of entries. Table lock held. Until it is released, its
+ * words may be read with `peek`.
+ */
 export function* activeAcquire(cpu: Cpu, gt: GrantTable, ref: number): Steps<Active> {
   const a = (yield* activeEntry(gt, ref)) as Active;
   yield* lock(cpu, active.lock(a), RANK.grantActive);
+  yield* touch(active.pin(a), active.words - 1, POINT_READ);
   return a;
 }
 

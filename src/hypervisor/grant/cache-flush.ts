@@ -63,8 +63,8 @@ function* grantMapExists(cpu: Cpu, rgt: GrantTable, mfn: Mfn, from: number): Ste
   const me = domidOf(currentDomain(cpu));
   for (let ref = from; ref < end; ref++) {
     const act = yield* activeAcquire(cpu, rgt, ref);
-    const pinned = (yield* ld(active.pin(act))) !== 0 && (yield* ld(active.domid(act))) === me;
-    const found = pinned && (yield* ld(active.mfn(act))) === mfn;
+    const pinned = peek(active.pin(act)) !== 0 && peek(active.domid(act)) === me;
+    const found = pinned && peek(active.mfn(act)) === mfn;
     yield* activeRelease(cpu, act);
     if (found) return 0;
   }

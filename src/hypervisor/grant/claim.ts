@@ -1,12 +1,14 @@
 /**
  * Opening the entry of a grant, and what taking it for a map and for a copy have in common.
  *
- * Invariant: an open entry means the granter's table is locked for reading and the active entry is locked.
+ * Invariant: an open entry means the granter's table is locked for reading and the active entry is locked, so that its
+ * words stand still and are read with `peek`.
  * Lock: table rwlock, then active entry ([X49]).
  * Source: xen/common/grant_table.c, map_grant_ref, acquire_grant_for_copy.
  */
 import type { Cpu } from '../../sync/actor.js';
-import { ld, peek, poke, st } from '../../sync/primitives.js';
+import { peek, poke, st, touch } from '../../sync/primitives.js';
+import { POINT_WRITE } from '../../sync/schedule.js';
 import type { Steps } from '../../sync/steps.js';
 import { domain, type DomainRef } from '../domain.js';
 import { active, activeAcquire, activeRelease, GNTPIN_w_mask, overflowMask, type Active } from './active.js';
@@ -44,10 +46,11 @@ export function* openEntry(cpu: Cpu, c: Claim): Steps<Active> {
     yield* grantReadUnlock(cpu, rgt);
     return 0 as Active;
   }
-  const version = yield* ld(grantTable.version(rgt));
+  const version = peek(grantTable.version(rgt));
+  const shah = yield* sharedEntry(rgt, version, ref);
   poke(claim.version(c), version);
-  poke(claim.shah(c), yield* sharedEntry(rgt, version, ref));
-  poke(claim.half(c), yield* statusHalf(rgt, version, ref));
+  poke(claim.shah(c), shah);
+  poke(claim.half(c), version === 1 ? shah * 2 : yield* statusHalf(rgt, version, ref));
   return yield* activeAcquire(cpu, rgt, ref);
 }
 
@@ -56,9 +59,9 @@ export function* reopenEntry(cpu: Cpu, c: Claim): Steps<Active> {
   const rgt = claimTable(c);
   const ref = peek(claim.ref(c)) >>> 0;
   yield* grantReadLock(cpu, rgt);
-  const version = yield* ld(grantTable.version(rgt));
-  poke(claim.version(c), version);
   const inside = ref < (yield* nrGrantEntries(rgt));
+  const version = peek(grantTable.version(rgt));
+  poke(claim.version(c), version);
   poke(claim.half(c), inside ? yield* statusHalf(rgt, version, ref) : NO_STATUS);
   return yield* activeAcquire(cpu, rgt, ref);
 }
@@ -69,10 +72,10 @@ export function* closeEntry(cpu: Cpu, c: Claim, act: Active): Steps<void> {
 }
 
 /** Pinned for another domain, or so often that a count would overflow ([X46]). */
-export function* pinRefused(c: Claim, act: Active, increment: number): Steps<boolean> {
-  const pin = yield* ld(active.pin(act));
+export function pinRefused(c: Claim, act: Active, increment: number): boolean {
+  const pin = peek(active.pin(act));
   if (pin === 0) return false;
-  return (yield* ld(active.domid(act))) !== peek(claim.domid(c)) || (pin & overflowMask(increment)) !== 0;
+  return peek(active.domid(act)) !== peek(claim.domid(c)) || (pin & overflowMask(increment)) !== 0;
 }
 
 /** Whether the shared bits must be claimed: at the first use, and at the first that writes. */
@@ -88,16 +91,17 @@ export function* latch(
   behind: number,
   behindRef: number,
 ): Steps<void> {
-  yield* st(active.domid(act), peek(claim.domid(c)));
-  yield* st(active.mfn(act), mfn);
-  yield* st(active.range(act), range);
-  yield* st(active.transDomain(act), behind);
-  yield* st(active.transGref(act), behindRef);
+  yield* touch(active.domid(act), active.words - 2, POINT_WRITE);
+  poke(active.domid(act), peek(claim.domid(c)));
+  poke(active.mfn(act), mfn);
+  poke(active.range(act), range);
+  poke(active.transDomain(act), behind);
+  poke(active.transGref(act), behindRef);
 }
 
 /** Counts one more use and tells the claim what the entry names. */
 export function* takePin(c: Claim, act: Active, increment: number): Steps<void> {
-  yield* st(active.pin(act), (yield* ld(active.pin(act))) + increment);
-  poke(claim.mfn(c), yield* ld(active.mfn(act)));
-  poke(claim.range(c), yield* ld(active.range(act)));
+  yield* st(active.pin(act), peek(active.pin(act)) + increment);
+  poke(claim.mfn(c), peek(active.mfn(act)));
+  poke(claim.range(c), peek(active.range(act)));
 }

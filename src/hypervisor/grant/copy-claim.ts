@@ -84,10 +84,10 @@ export function* acquireGrantForCopy(
   if (act === 0) return GNTST_bad_gntref;
   const transitive = yield* isTransitive(c);
   let status: number = GNTST_general_error;
-  if (!(yield* pinRefused(c, act, pinIncrement(c)))) {
+  if (!pinRefused(c, act, pinIncrement(c))) {
     status = transitive ? yield* findBehind(c, act) : yield* acquireDirect(cpu, c, act);
   }
-  const oldPin = yield* ld(active.pin(act));
+  const oldPin = peek(active.pin(act));
   if (status !== GNTST_okay || !transitive) {
     yield* closeEntry(cpu, c, act);
     return status;
@@ -106,7 +106,7 @@ function* isTransitive(c: Claim): Steps<boolean> {
 /** A grant of a frame of the granter's, or of a part of one. Entry open. */
 function* acquireDirect(cpu: Cpu, c: Claim, act: Active): Steps<number> {
   let status: number;
-  if (needsStatus(yield* ld(active.pin(act)), peek(claim.how(c)))) {
+  if (needsStatus(peek(active.pin(act)), peek(claim.how(c)))) {
     status = yield* setStatus(c, act);
     if (status !== GNTST_okay) return status;
     status = yield* latchForCopy(cpu, c, act);
@@ -128,27 +128,27 @@ function* latchForCopy(cpu: Cpu, c: Claim, act: Active): Steps<number> {
   const window = part ? yield* ldOnce(shah + V2_RANGE) : PAGE_SIZE << 16;
   const range = activeRange(lowHalf(window), part, highHalf(window));
   if (!mfnValid(lo, hi) || !(yield* getPage(cpu, lo as Mfn, domidOf(granterOf(c))))) return GNTST_bad_page;
-  if ((yield* ld(active.pin(act))) === 0) {
+  if (peek(active.pin(act)) === 0) {
     yield* latch(c, act, lo, range, granterOf(c), peek(claim.ref(c)));
     if (part) yield* countV2(c, 1);
     return GNTST_okay;
   }
-  const has = yield* ld(active.range(act));
+  const has = peek(active.range(act));
   const sameWindow = (has & ACTIVE_SUB_PAGE) === 0 || has === range;
-  if (sameWindow && (yield* names(act, lo, granterOf(c), peek(claim.ref(c))))) return GNTST_okay;
+  if (sameWindow && names(act, lo, granterOf(c), peek(claim.ref(c)))) return GNTST_okay;
   yield* putPage(cpu, lo as Mfn);
   return GNTST_general_error;
 }
 
-function* names(act: Active, mfn: number, behind: DomainRef, behindRef: number): Steps<boolean> {
-  const sameFrame = (yield* ld(active.mfn(act))) === mfn;
-  const sameDomain = (yield* ld(active.transDomain(act))) === behind;
-  return sameFrame && sameDomain && (yield* ld(active.transGref(act))) === behindRef;
+function names(act: Active, mfn: number, behind: DomainRef, behindRef: number): boolean {
+  const sameFrame = peek(active.mfn(act)) === mfn;
+  const sameDomain = peek(active.transDomain(act)) === behind;
+  return sameFrame && sameDomain && peek(active.transGref(act)) === behindRef;
 }
 
 /** A grant that is in use already: one more reference of its frame, which must still be the granter's. */
 function* referencePinned(cpu: Cpu, c: Claim, act: Active): Steps<number> {
-  const mfn = (yield* ld(active.mfn(act))) as Mfn;
+  const mfn = peek(active.mfn(act)) as Mfn;
   if (!(yield* getPageAny(mfn))) return GNTST_bad_domain;
   const owner = ownerOf(yield* ld(ownerWord(mfn)));
   // A dying granter's frame may be gone although it is pinned: pins come before references.
@@ -160,7 +160,7 @@ function* referencePinned(cpu: Cpu, c: Claim, act: Active): Steps<number> {
 
 /** Claims a transitive entry and notes which grant is behind it. Entry open. */
 function* findBehind(c: Claim, act: Active): Steps<number> {
-  if (needsStatus(yield* ld(active.pin(act)), peek(claim.how(c)))) {
+  if (needsStatus(peek(active.pin(act)), peek(claim.how(c)))) {
     const status = yield* setStatus(c, act);
     if (status !== GNTST_okay) return status;
   }
@@ -205,10 +205,10 @@ function* acquireBehind(cpu: Cpu, c: Claim): Steps<number> {
   if (act === 0) return GNTST_bad_gntref;
   let status: number = GNTST_general_error;
   const transitive = yield* isTransitive(c);
-  if (!(yield* pinRefused(c, act, pinIncrement(c)))) {
+  if (!pinRefused(c, act, pinIncrement(c))) {
     if (!transitive) status = yield* acquireDirect(cpu, c, act);
     else {
-      const claims = needsStatus(yield* ld(active.pin(act)), peek(claim.how(c)));
+      const claims = needsStatus(peek(active.pin(act)), peek(claim.how(c)));
       if (!claims || (yield* setStatus(c, act)) === GNTST_okay) yield* reduceClaim(c, act);
     }
   }
@@ -223,12 +223,12 @@ function* pinThrough(c: Claim, inner: Claim, act: Active, oldPin: number): Steps
   const range = activeRange(rangeStart(got), true, rangeLength(got));
   const behind = peek(claim.behind(c)) as DomainRef;
   const behindRef = peek(claim.behindRef(c));
-  if (peek(claim.version(c)) !== 2 || (yield* ld(active.pin(act))) !== oldPin) return false;
+  if (peek(claim.version(c)) !== 2 || peek(active.pin(act)) !== oldPin) return false;
   if (oldPin === 0) yield* latch(c, act, mfn, range, behind, behindRef);
   else {
-    const forUs = (yield* ld(active.domid(act))) === peek(claim.domid(c));
-    const sameWindow = (yield* ld(active.range(act))) === range;
-    if (!forUs || !sameWindow || !(yield* names(act, mfn, behind, behindRef))) return false;
+    const forUs = peek(active.domid(act)) === peek(claim.domid(c));
+    const sameWindow = peek(active.range(act)) === range;
+    if (!forUs || !sameWindow || !names(act, mfn, behind, behindRef)) return false;
     yield* countV2(c, -1);
   }
   yield* takePin(c, act, pinIncrement(c));
@@ -252,11 +252,11 @@ export function* releaseGrantForCopy(cpu: Cpu, granter: DomainRef, ref: number, 
 function* unpinCopied(cpu: Cpu, c: Claim): Steps<void> {
   const act = yield* reopenEntry(cpu, c);
   const v1 = peek(claim.version(c)) === 1;
-  poke(claim.behind(c), v1 ? granterOf(c) : yield* ld(active.transDomain(act)));
-  poke(claim.behindRef(c), v1 ? peek(claim.ref(c)) : yield* ld(active.transGref(act)));
-  const pin = (yield* ld(active.pin(act))) - pinIncrement(c);
+  poke(claim.behind(c), v1 ? granterOf(c) : peek(active.transDomain(act)));
+  poke(claim.behindRef(c), v1 ? peek(claim.ref(c)) : peek(active.transGref(act)));
+  const pin = peek(active.pin(act)) - pinIncrement(c);
   yield* st(active.pin(act), pin);
   yield* reduceClaim(c, act);
-  if (pin === 0 && ((yield* ld(active.range(act))) & ACTIVE_SUB_PAGE) !== 0) yield* countV2(c, -1);
+  if (pin === 0 && (peek(active.range(act)) & ACTIVE_SUB_PAGE) !== 0) yield* countV2(c, -1);
   yield* closeEntry(cpu, c, act);
 }

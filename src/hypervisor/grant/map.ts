@@ -104,7 +104,7 @@ function* mapClaimed(cpu: Cpu, op: number, c: Claim, increment: number): Steps<n
   if (status === GNTST_okay) return status;
   yield* dropHeld(cpu, c);
   const act = yield* reopenEntry(cpu, c);
-  yield* st(active.pin(act), (yield* ld(active.pin(act))) - increment);
+  yield* st(active.pin(act), peek(active.pin(act)) - increment);
   yield* reduceClaim(c, act);
   yield* closeEntry(cpu, c, act);
   return status;
@@ -112,7 +112,7 @@ function* mapClaimed(cpu: Cpu, op: number, c: Claim, increment: number): Steps<n
 
 /** Makes the handle live and fills in the results. */
 function* publish(cpu: Cpu, op: number, c: Claim, lgt: GrantTable, handle: number): Steps<void> {
-  const entry = yield* maptrackEntry(lgt, handle);
+  const entry = maptrackEntry(lgt, handle);
   yield* stOnce(mapping.domid(entry), lowHalf(peek(op + MAP_DOM)));
   yield* stOnce(mapping.ref(entry), peek(op + MAP_REF));
   yield* stOnce(mapping.flags(entry), lowHalf(peek(op + MAP_FLAGS))); // stored last: an unmap looks at it first
@@ -135,9 +135,9 @@ function* pinGrant(cpu: Cpu, c: Claim, increment: number): Steps<number> {
 }
 
 function* pinOpen(cpu: Cpu, c: Claim, act: Active, increment: number): Steps<number> {
-  if (yield* pinRefused(c, act, increment)) return GNTST_general_error;
-  const pin = yield* ld(active.pin(act));
-  if (pin !== 0 && ((yield* ld(active.range(act))) & ACTIVE_SUB_PAGE) !== 0) return GNTST_general_error;
+  if (pinRefused(c, act, increment)) return GNTST_general_error;
+  const pin = peek(active.pin(act));
+  if (pin !== 0 && (peek(active.range(act)) & ACTIVE_SUB_PAGE) !== 0) return GNTST_general_error;
   if (!needsStatus(pin, peek(claim.how(c)))) return GNTST_okay;
   const status = yield* setStatus(c, act);
   if (status !== GNTST_okay || pin !== 0) return status;

@@ -39,10 +39,12 @@ export const NO_HANDLE = -1;
 export const freeListOf = (gt: GrantTable, vcpuId: number): Ref<'handleFreeList'> =>
   (peek(grantTable.freeLists(gt)) + vcpuId * FREE_LIST_WORDS) as Ref<'handleFreeList'>;
 
-/** Entry of a handle below the limit. */
-export function* maptrackEntry(gt: GrantTable, handle: number): Steps<Mapping> {
-  // The list word was written before the limit that let this handle through.
-  const chunk = yield* ldOnce(peek(grantTable.maptrackList(gt)) + Math.floor(handle / MAPTRACK_PER_CHUNK));
+/**
+ * Entry of a handle below the limit. No point: the list's word was written before the limit that let the handle through,
+ * and stays until the domain is dead.
+ */
+export function maptrackEntry(gt: GrantTable, handle: number): Mapping {
+  const chunk = peek(peek(grantTable.maptrackList(gt)) + Math.floor(handle / MAPTRACK_PER_CHUNK));
   return (chunk + (handle % MAPTRACK_PER_CHUNK) * MAPTRACK_WORDS) as Mapping;
 }
 
@@ -52,7 +54,7 @@ function* takeFree(cpu: Cpu, gt: GrantTable, vcpuId: number): Steps<number> {
   yield* lock(cpu, freeList.lock(list), RANK.maptrackFreelist);
   let head = yield* ld(freeList.head(list));
   if (head !== NO_HANDLE) {
-    const next = yield* ld(mapping.ref(yield* maptrackEntry(gt, head)));
+    const next = yield* ld(mapping.ref(maptrackEntry(gt, head)));
     if (next === NO_HANDLE) head = NO_HANDLE;
     else yield* st(freeList.head(list), next);
   }
@@ -107,7 +109,7 @@ function* stealForEmpty(cpu: Cpu, gt: GrantTable, vcpuId: number): Steps<number>
     const kept = yield* steal(cpu, gt, vcpuId);
     if (kept === NO_HANDLE) return NO_HANDLE;
     yield* lock(cpu, freeList.lock(list), RANK.maptrackFreelist);
-    yield* st(mapping.ref(yield* maptrackEntry(gt, kept)), NO_HANDLE);
+    yield* st(mapping.ref(maptrackEntry(gt, kept)), NO_HANDLE);
     yield* st(freeList.tail(list), kept);
     if ((yield* ld(freeList.head(list))) === NO_HANDLE) yield* st(freeList.head(list), kept);
     yield* unlock(cpu, freeList.lock(list));
@@ -122,7 +124,7 @@ function* steal(cpu: Cpu, gt: GrantTable, vcpuId: number): Steps<number> {
   for (let n = 0; n < vcpus; n++) {
     const handle = yield* takeFree(cpu, gt, (first + n) % vcpus);
     if (handle === NO_HANDLE) continue;
-    yield* st(mapping.vcpu(yield* maptrackEntry(gt, handle)), vcpuId);
+    yield* st(mapping.vcpu(maptrackEntry(gt, handle)), vcpuId);
     return handle;
   }
   return NO_HANDLE;
@@ -138,12 +140,12 @@ function draw(gt: GrantTable, vcpuId: number): number {
 
 /** Appends a dead entry to the list of the vCPU it belongs to. No lock of the granter's held any more. */
 export function* putMaptrackHandle(cpu: Cpu, gt: GrantTable, handle: number): Steps<void> {
-  const entry = yield* maptrackEntry(gt, handle);
+  const entry = maptrackEntry(gt, handle);
   yield* st(mapping.ref(entry), NO_HANDLE);
   const list = freeListOf(gt, yield* ld(mapping.vcpu(entry)));
   yield* lock(cpu, freeList.lock(list), RANK.maptrackFreelist);
   const tail = yield* ld(freeList.tail(list));
   yield* st(freeList.tail(list), handle);
-  yield* st(mapping.ref(yield* maptrackEntry(gt, tail)), handle);
+  yield* st(mapping.ref(maptrackEntry(gt, tail)), handle);
   yield* unlock(cpu, freeList.lock(list));
 }

@@ -34,7 +34,7 @@ export function* gnttabReleaseMappings(cpu: Cpu, d: DomainRef): Steps<number> {
     if (limit === 0) return 0;
     const first = limit - MAPTRACK_PER_CHUNK;
     for (let handle = limit - 1; handle >= first; handle--) {
-      yield* releaseMapping(cpu, yield* maptrackEntry(gt, handle));
+      yield* releaseMapping(cpu, maptrackEntry(gt, handle));
     }
     yield* dropChunk(cpu, gt, first);
     if (first !== 0 && (yield* hypercallPreemptCheck(cpu))) return -ERESTART;
@@ -64,7 +64,7 @@ function* releaseGrant(cpu: Cpu, granter: DomainRef, ref: number, flags: number)
   const act = yield* reopenEntry(cpu, c);
   if ((flags & GNTMAP_device_map) !== 0) {
     yield* dropPin(act, readonly ? GNTPIN_devr_inc : GNTPIN_devw_inc);
-    const mfn = (yield* ld(active.mfn(act))) as Mfn;
+    const mfn = peek(active.mfn(act)) as Mfn;
     if (!readonly) yield* putPageType(cpu, mfn);
     yield* putPage(cpu, mfn);
   }
@@ -74,7 +74,7 @@ function* releaseGrant(cpu: Cpu, granter: DomainRef, ref: number, flags: number)
 }
 
 function* dropPin(act: Active, increment: number): Steps<void> {
-  const pin = yield* ld(active.pin(act));
+  const pin = peek(active.pin(act));
   if ((pin & (increment * 0xff)) === 0) throw new HypervisorBug('a live handle whose grant is not pinned');
   yield* st(active.pin(act), pin - increment);
 }

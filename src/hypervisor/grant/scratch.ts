@@ -14,7 +14,7 @@ export const GNTTAB_UNMAP_BATCH_SIZE = 32;
 
 /** What the first pass of an unmap leaves for the second. */
 export const unmapState = record('unmapState', {
-  /** GNTMAP_host_map, GNTMAP_device_map: the halves undone; with GNTMAP_readonly as it was mapped. */
+  /** The halves undone (GNTMAP_host_map, GNTMAP_device_map), GNTMAP_readonly as it was mapped, DONE_LAST. */
   done: 1,
   mfn: 1,
   /** The granter's domain record. */

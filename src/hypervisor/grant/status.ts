@@ -20,7 +20,7 @@ import {
   highHalf,
   lowHalf,
 } from '../../abi/grant.js';
-import { and, cas, ld, ldOnce, or, peek } from '../../sync/primitives.js';
+import { and, cas, ldOnce, or, peek } from '../../sync/primitives.js';
 import type { Steps } from '../../sync/steps.js';
 import { active, GNTPIN_w_mask, type Active } from './active.js';
 import { claim, CLAIM_MAP, CLAIM_READONLY, type Claim } from './scratch.js';
@@ -44,7 +44,7 @@ function admits(header: number, version: number, how: number, domid: number): bo
  * Entry open.
  */
 export function* setStatus(c: Claim, act: Active): Steps<number> {
-  const pin = yield* ld(active.pin(act));
+  const pin = peek(active.pin(act));
   const shah = peek(claim.shah(c));
   const how = peek(claim.how(c));
   const domid = peek(claim.domid(c));
@@ -87,7 +87,7 @@ function* setStatusV2(shah: number, status: number, pin: number, how: number, do
 
 /** Takes back what the pin count no longer needs: reading at no pin, writing at no pin that writes ([X45]). */
 export function* reduceStatusForPin(act: Active, half: number, readonly: boolean): Steps<void> {
-  const pin = yield* ld(active.pin(act));
+  const pin = peek(active.pin(act));
   let bits = pin === 0 ? GTF_reading : 0;
   if (!readonly && (pin & GNTPIN_w_mask) === 0) bits |= GTF_writing;
   if (half !== NO_STATUS && bits !== 0) yield* clearFlags(half, bits);

@@ -40,9 +40,9 @@ export function* swapGrantRef(cpu: Cpu, op: number): Steps<number> {
 function* swapIdle(cpu: Cpu, gt: GrantTable, a: number, b: number): Steps<number> {
   const actA = yield* activeAcquire(cpu, gt, a);
   let status: number = GNTST_eagain;
-  if ((yield* ld(active.pin(actA))) === 0) {
+  if (peek(active.pin(actA)) === 0) {
     const actB = yield* activeAcquire(cpu, gt, b);
-    if ((yield* ld(active.pin(actB))) === 0) {
+    if (peek(active.pin(actB)) === 0) {
       yield* exchange(gt, a, b);
       status = GNTST_okay;
     }

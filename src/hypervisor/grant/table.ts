@@ -15,7 +15,8 @@ import { CHUNK_WORDS } from '../../machine/layout.js';
 import { record, type Ref } from '../../shm/record.js';
 import type { Cpu } from '../../sync/actor.js';
 import { RANK } from '../../sync/lock-order.js';
-import { ld, peek } from '../../sync/primitives.js';
+import { ld, peek, touch } from '../../sync/primitives.js';
+import { POINT_READ } from '../../sync/schedule.js';
 import { readLock, readUnlock, RWLOCK_WORDS, writeLock, writeUnlock } from '../../sync/rwlock.js';
 import type { Steps } from '../../sync/steps.js';
 
@@ -99,11 +100,14 @@ export function* grantWriteUnlock(cpu: Cpu, gt: GrantTable): Steps<void> {
   yield* writeUnlock(cpu, grantTable.lock(gt));
 }
 
-/** Number of references of the table. Table lock held. */
+/** Number of references of the table. Table lock held; afterwards version and sizes may be read with `peek` as long. */
 export function* nrGrantEntries(gt: GrantTable): Steps<number> {
-  const perFrame = (yield* ld(grantTable.version(gt))) === 1 ? GRANT_V1_PER_FRAME : GRANT_V2_PER_FRAME;
-  return (yield* ld(grantTable.nrGrantFrames(gt))) * perFrame;
+  yield* touch(grantTable.version(gt), SHAPE_WORDS, POINT_READ);
+  const perFrame = peek(grantTable.version(gt)) === 1 ? GRANT_V1_PER_FRAME : GRANT_V2_PER_FRAME;
+  return peek(grantTable.nrGrantFrames(gt)) * perFrame;
 }
+/** Version and the two sizes, which lie in a row. */
+const SHAPE_WORDS = 3;
 
 /** Frame number `i` of the shared table. Table lock held, or a still machine. */
 export function* sharedFrame(gt: GrantTable, i: number): Steps<Mfn> {

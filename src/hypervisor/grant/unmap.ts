@@ -23,7 +23,7 @@ import { faultHit } from '../../fault/plan.js';
 import { SITE } from '../../fault/sites.js';
 import { vcpu } from '../../machine/cpu-record.js';
 import type { Cpu } from '../../sync/actor.js';
-import { ld, ldOnce, peek, poke, st, stOnce } from '../../sync/primitives.js';
+import { ldOnce, peek, poke, st, stOnce } from '../../sync/primitives.js';
 import type { Steps } from '../../sync/steps.js';
 import { EVENT } from '../../trace/events.js';
 import { trace } from '../../trace/ring.js';
@@ -47,6 +47,8 @@ import { reduceClaim } from './status.js';
 import { grantReadLock, grantReadUnlock, grantTable, nrGrantEntries } from './table.js';
 
 const HALVES = GNTMAP_device_map | GNTMAP_host_map;
+/** In `done`: nothing of the map is left. */
+const DONE_LAST = 1 << 16;
 
 /**
  * First pass of one operation; `op`: the argument structure, copied in. Answers its status and fills `state`.
@@ -57,7 +59,7 @@ export function* unmapCommon(cpu: Cpu, op: number, replace: boolean, state: Unma
   const lgt = tableOf(currentDomain(cpu));
   const handle = peek(op + UNMAP_HANDLE) >>> 0;
   if (handle >= (yield* ldOnce(grantTable.maptrackLimit(lgt)))) return GNTST_bad_handle;
-  const map = yield* maptrackEntry(lgt, handle);
+  const map = maptrackEntry(lgt, handle);
   // Looked at without a lock; the same again below, with the granter's.
   if ((yield* ldOnce(mapping.flags(map))) === 0) return GNTST_bad_handle;
   const domid = yield* ldOnce(mapping.domid(map));
@@ -66,9 +68,10 @@ export function* unmapCommon(cpu: Cpu, op: number, replace: boolean, state: Unma
     yield* domainCrash(cpu, currentDomain(cpu), CRASH_UNMAP_DEAD_GRANTER);
     return GNTST_okay;
   }
-  const ref = (yield* ldOnce(mapping.ref(map))) >>> 0;
+  const word = yield* ldOnce(mapping.ref(map));
+  const ref = word >>> 0;
   poke(unmapState.granter(state), granter);
-  poke(unmapState.ref(state), ref);
+  poke(unmapState.ref(state), word);
   const rgt = tableOf(granter);
   yield* grantReadLock(cpu, rgt);
   let status: number = GNTST_bad_handle;
@@ -76,7 +79,7 @@ export function* unmapCommon(cpu: Cpu, op: number, replace: boolean, state: Unma
   if (ref < (yield* nrGrantEntries(rgt))) {
     const act = yield* activeAcquire(cpu, rgt, ref);
     status = yield* unmapLocked(cpu, op, replace, state, map, act, domid);
-    freed = status === GNTST_okay && (yield* retire(map));
+    freed = (peek(unmapState.done(state)) & DONE_LAST) !== 0;
     yield* activeRelease(cpu, act);
   }
   yield* grantReadUnlock(cpu, rgt);
@@ -95,11 +98,12 @@ function* unmapLocked(
   act: Active,
   domid: number,
 ): Steps<number> {
+  // Raced when the entry is another grant's by now; then it differs.
   const flags = yield* ldOnce(mapping.flags(map));
-  const same = (yield* ldOnce(mapping.domid(map))) === domid;
-  const ref = (yield* ldOnce(mapping.ref(map))) >>> 0;
-  if (flags === 0 || !same || ref !== peek(unmapState.ref(state)) >>> 0) return GNTST_bad_handle;
-  const mfn = (yield* ld(active.mfn(act))) as Mfn;
+  const sameDomain = (yield* ldOnce(mapping.domid(map))) === domid;
+  const sameRef = (yield* ldOnce(mapping.ref(map))) === peek(unmapState.ref(state));
+  if (flags === 0 || !sameDomain || !sameRef) return GNTST_bad_handle;
+  const mfn = peek(active.mfn(act)) as Mfn;
   poke(unmapState.mfn(state), mfn);
   const device =
     !replace && (flags & GNTMAP_device_map) !== 0 && (peek(op + UNMAP_DEV) | peek(op + UNMAP_DEV + 1)) !== 0;
@@ -120,18 +124,12 @@ function* unmapLocked(
     left &= ~GNTMAP_host_map;
   }
   if (device) left &= ~GNTMAP_device_map;
-  if (left !== flags) {
-    yield* stOnce(mapping.flags(map), left); // others look at the flags before they have the lock
-    poke(unmapState.done(state), (flags & ~left & HALVES) | (flags & GNTMAP_readonly));
-  }
+  if (left === flags) return GNTST_okay;
+  // Dead when nothing of the map is left. Raced: others look at the flags before they have the lock.
+  const last = (left & HALVES) === 0;
+  yield* stOnce(mapping.flags(map), last ? 0 : left);
+  poke(unmapState.done(state), (flags & ~left & HALVES) | (flags & GNTMAP_readonly) | (last ? DONE_LAST : 0));
   return GNTST_okay;
-}
-
-/** Marks the entry dead when nothing of the map is left. Active entry lock held. */
-function* retire(map: Mapping): Steps<boolean> {
-  if (((yield* ldOnce(mapping.flags(map))) & HALVES) !== 0) return false;
-  yield* stOnce(mapping.flags(map), 0); // others look at the flags before they have the lock
-  return true;
 }
 
 /** Second pass: drops what the undone halves held, pages first, then the pins, then the granter's bits. */
@@ -159,5 +157,5 @@ export function* unmapCommonComplete(cpu: Cpu, state: UnmapState): Steps<void> {
 function* dropHalf(cpu: Cpu, mfn: Mfn, act: Active, readonly: boolean, increment: number): Steps<void> {
   if (!readonly) yield* putPageType(cpu, mfn);
   yield* putPage(cpu, mfn);
-  yield* st(active.pin(act), (yield* ld(active.pin(act))) - increment);
+  yield* st(active.pin(act), peek(active.pin(act)) - increment);
 }

@@ -38,9 +38,7 @@ const give = (handle: number, vcpu = 0): void => {
 };
 /** Marks the handle live or dead as map and unmap do. */
 const mark = (handle: number, flags: number): void => {
-  run(function* () {
-    poke(mapping.flags(yield* maptrackEntry(gt, handle)), flags);
-  });
+  poke(mapping.flags(maptrackEntry(gt, handle)), flags);
 };
 
 describe('handles', () => {
