@@ -4,6 +4,8 @@
  * Invariant: each base holds a type and a general reference on its L4; at most one old_guest_table per vCPU, with the
  * references its two flags say ([X15]).
  * Lock: none; the vCPU's own words (a destroyer's after the vCPU stopped for good).
+ * Differs: an attempt on a partial table that changed nothing (-EINTR) leaves it marked partial, where Xen takes its
+ * reference for a full one from then on.
  * Source: put_old_guest_table, new_guest_cr3, vcpu_destroy_pagetables, xen/arch/x86/mm.c; [X15], [X33].
  */
 import { EINTR, EPERM, ERESTART } from '../abi/errno.js';
@@ -31,15 +33,13 @@ export function* putOldGuestTable(cpu: Cpu, v: Cpu): Steps<number> {
   const table = (peek(vcpu.oldGuestTable(v)) - 1) as Mfn;
   if (table < 0) return 0;
   const partial = peek(vcpu.oldGuestTablePartial(v)) !== 0;
-  const parent = (peek(vcpu.oldGuestPtpg(v)) - 1) as Mfn;
-  const rc = yield* putPageTypeFlags(cpu, table, PTF_preemptible | (partial ? PTF_partial_set : 0), parent);
+  const rc = yield* putPageTypeFlags(cpu, table, PTF_preemptible | (partial ? PTF_partial_set : 0), NO_TABLE);
   if (rc !== 0) {
-    poke(vcpu.oldGuestTablePartial(v), rc === -ERESTART ? 1 : 0);
+    if (rc === -ERESTART) poke(vcpu.oldGuestTablePartial(v), 1);
     return -ERESTART;
   }
   yield* putPage(cpu, table);
   poke(vcpu.oldGuestTable(v), 0);
-  poke(vcpu.oldGuestPtpg(v), 0);
   poke(vcpu.oldGuestTablePartial(v), 1);
   return 0;
 }
@@ -48,7 +48,6 @@ export function* putOldGuestTable(cpu: Cpu, v: Cpu): Steps<number> {
 export function* putBase(cpu: Cpu, v: Cpu, table: Mfn): Steps<number> {
   const rc = yield* putPageAndTypePreemptible(cpu, table);
   if (rc === 0) return 0;
-  poke(vcpu.oldGuestPtpg(v), 0);
   poke(vcpu.oldGuestTable(v), table + 1);
   poke(vcpu.oldGuestTablePartial(v), rc === -ERESTART ? 1 : 0);
   return -ERESTART;

@@ -5,6 +5,7 @@
  * Lock: none; the count is the high half of the stamp word, changed by compare-exchange of the word.
  * Source: inc_linear_entries … get_l4_linear_pagetable, xen/arch/x86/mm.c; XSA-240, XSA-309.
  */
+import { ERESTART } from '../abi/errno.js';
 import { HypervisorBug } from '../abi/errors.js';
 import type { Domid, Mfn } from '../abi/frames.js';
 import { PAGE_RW } from '../abi/pte.js';
@@ -22,9 +23,10 @@ import {
 import type { Cpu } from '../sync/actor.js';
 import { cas, ld, peek } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
-import { getPage, putPage } from './page.js';
+import { getPage, PTF_partial_set, PTF_preemptible, putPage, putPageTypeFlags } from './page.js';
 
 const TOP = 0x7fff;
+const NO_TABLE = -1 as Mfn;
 
 /** Adds `by` (1 or -1) when the count then has that sign and does not wrap. */
 function* linearInc(mfn: Mfn, by: number): Steps<boolean> {
@@ -79,15 +81,25 @@ export function* getLinearTable(
   if (target === table) return true;
   if (ownerOf(yield* ld(ownerWord(table))) !== domid) return false;
   if (!(yield* getPage(cpu, target, domid))) return false;
-  if (yield* linearInc(table, 1)) {
-    if (yield* linearInc(target, -1)) {
-      if (yield* getValidated(target, type)) return true;
-      yield* linearDec(target, -1);
+  if (yield* getValidated(target, type)) {
+    if (yield* linearInc(table, 1)) {
+      if (yield* linearInc(target, -1)) return true;
+      yield* linearDec(table, 1);
     }
-    yield* linearDec(table, 1);
+    yield* putTypeToEnd(cpu, target);
   }
   yield* putPage(cpu, target);
   return false;
+}
+
+/** Drops a type reference that may have become the last one meanwhile, interruptions or not: one table's entries at most. */
+function* putTypeToEnd(cpu: Cpu, mfn: Mfn): Steps<void> {
+  let flags = PTF_preemptible;
+  for (;;) {
+    const rc = yield* putPageTypeFlags(cpu, mfn, flags, NO_TABLE);
+    if (rc === 0) break;
+    if (rc === -ERESTART) flags |= PTF_partial_set;
+  }
 }
 
 /** One more type reference if the frame is validated with that type right now. */

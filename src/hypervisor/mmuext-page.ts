@@ -68,7 +68,7 @@ function* diedMeanwhile(cpu: Cpu, d: DomainRef, mfn: Mfn): Steps<boolean> {
 /** The references taken for a pin that is not to be: an L1's at once, others' as old_guest_table. */
 function* pinDrop(cpu: Cpu, mfn: Mfn, type: number): Steps<void> {
   if (type === PGT_l1_page_table) yield* putPageAndType(cpu, mfn);
-  else setOldGuestTable(cpu, mfn, false, NO_TABLE);
+  else setOldGuestTable(cpu, mfn, false);
 }
 
 /** MMUEXT_UNPIN_TABLE: 0 or -EINVAL; an interrupted teardown is finished later and the operation counts as done. */
@@ -83,7 +83,7 @@ export function* unpinPage(cpu: Cpu, pgOwner: DomainRef, lo: number, hi: number)
     return -EINVAL;
   }
   const rc = yield* putPageAndTypePreemptible(cpu, mfn);
-  if (rc !== 0) setOldGuestTable(cpu, mfn, rc === -ERESTART, NO_TABLE);
+  if (rc !== 0) setOldGuestTable(cpu, mfn, rc === -ERESTART);
   trace(cpu, EVENT.unpin, mfn, rc);
   yield* putPage(cpu, mfn);
   return 0;

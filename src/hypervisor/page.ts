@@ -6,6 +6,9 @@
  * Lock: none but compare-exchange; the page lock is PGT_locked plus one type reference, one per CPU ([X12]).
  * Source: get_page, put_page, _get_page_type, _put_page_type, page_lock, xen/arch/x86/mm.c; [X1]-[X9], [X12]-[X16].
  *
+ * Differs: linear counts change while a type reference is held on both tables; Xen counts before it has one, or after it
+ * gave it up, and then may write into what is a flush stamp by now.
+ *
  * Words are first looked at with `peek`: a compare-exchange then proves the look, and before a refusal the word is
  * read again by a declared access.
  */
@@ -197,84 +200,87 @@ function* claimed(cpu: Cpu, mfn: Mfn, type: number, x: number, preemptible: bool
  * 0, -EINTR (nothing changed) or -ERESTART (partial).
  */
 export function* putPageTypeFlags(cpu: Cpu, mfn: Mfn, flags: number, parent: Mfn): Steps<number> {
+  if (parent >= 0 && (flags & PTF_partial_set) === 0 && (yield* dropLinearCounts(mfn, parent))) {
+    return yield* putLinear(cpu, mfn, flags);
+  }
   const a = typeInfo(mfn);
   if (peek(vcpu.lockedPage(cpu)) === mfn + 1) throw new HypervisorBug('type put under the own page lock (XSA-242)');
   let y = peek(a);
   for (;;) {
     const x = y;
     const nx = x - 1;
-    if ((flags & PTF_partial_set) !== 0) {
-      if ((x & PGT_partial) === 0) {
-        y = yield* ldOnce(a); // raced on purpose: whoever clears the bit owns the reference
-        if (y !== x) continue;
-        return 0;
-      }
+    if ((flags & PTF_partial_set) !== 0 && (x & PGT_partial) === 0) {
+      y = yield* ldOnce(a); // raced on purpose: whoever clears the bit owns the reference
+      if (y !== x) continue;
+      return 0;
     }
     if ((x & PGT_count_mask) === 0) throw new HypervisorBug(`type count of frame ${String(mfn)} below zero`);
     if ((nx & PGT_count_mask) === 0) {
       if (isTableType(x) && (x & (PGT_validated | PGT_partial)) !== 0) {
         y = yield* cas(a, x, x & ~(PGT_validated | PGT_partial));
-        if (y === x) return yield* putFinal(cpu, mfn, x, flags, parent);
+        if (y === x) return yield* putFinal(cpu, mfn, x, flags);
       } else {
-        if (!(yield* sameType(x, parent))) yield* stampFrame(mfn);
+        yield* stampFrame(mfn);
         y = yield* cas(a, x, nx);
-        if (y === x) return yield* dropped(mfn, x, flags, parent);
+        if (y === x) return yield* checkFull(mfn, x, flags);
       }
+    } else if ((nx & PGT_count_mask) === 1) {
+      if (yield* dropToOne(cpu, mfn, x)) return yield* checkFull(mfn, x, flags);
+      y = yield* ldOnce(a); // raced on purpose: as every look at a type word
     } else {
-      y = (nx & PGT_count_mask) === 1 ? yield* dropToOne(cpu, mfn, x) : yield* cas(a, x, nx);
-      if (y === x) return yield* dropped(mfn, x, flags, parent);
+      y = yield* cas(a, x, nx);
+      if (y === x) return yield* checkFull(mfn, x, flags);
     }
     if ((flags & PTF_preemptible) !== 0 && (yield* hypercallPreemptCheck(cpu))) return -EINTR;
   }
 }
 
-/** From two to one: refused while the other one is the page lock's, which does not clean up; answers the word seen. */
-function* dropToOne(cpu: Cpu, mfn: Mfn, x: number): Steps<number> {
+/** From two to one, if the word still is `x`: waits while the other one is the page lock's, which does not clean up. */
+function* dropToOne(cpu: Cpu, mfn: Mfn, x: number): Steps<boolean> {
   const a = countInfo(mfn);
   const lo = yield* ld64(a);
   const hi = hi64();
-  if (hi !== x) return hi;
-  if ((lo & PGT_locked) !== 0) {
-    yield* waitUnlocked(cpu, mfn, lo);
-    return yield* ldOnce(a + 1); // raced on purpose, as in the caller's loop
+  if (hi !== x) return false;
+  if ((lo & PGT_locked) === 0) return (yield* cas64(a, lo, x, lo, x - 1)) === 1;
+  yield* waitUnlocked(cpu, mfn, lo);
+  return false;
+}
+
+/**
+ * An entry of `parent` that holds a type reference on `mfn` goes: if both have one type, that was a linear link, and its
+ * two counts go down. To be called while both types are held: they say what word 3 of the frames means.
+ */
+export function* dropLinearCounts(mfn: Mfn, parent: Mfn): Steps<boolean> {
+  const x = yield* ldOnce(typeInfo(mfn)); // raced on purpose: only the type bits are used, and they are held
+  const p = yield* ldOnce(typeInfo(parent)); // as above
+  if (((p ^ x) & PGT_type_mask) !== 0) return false;
+  yield* decLinearUses(mfn);
+  yield* decLinearEntries(parent);
+  return true;
+}
+
+/** Drops the type reference of a link whose counts are gone: an attempt that changed nothing is made again. */
+function* putLinear(cpu: Cpu, mfn: Mfn, flags: number): Steps<number> {
+  for (;;) {
+    const rc = yield* putPageTypeFlags(cpu, mfn, flags, NO_TABLE);
+    if (rc !== -EINTR) return rc;
   }
-  if ((yield* cas64(a, lo, x, lo, x - 1)) === 1) return x;
-  return yield* ldOnce(a + 1); // raced on purpose, as in the caller's loop
 }
 
-function* sameType(x: number, parent: Mfn): Steps<boolean> {
-  if (parent < 0) return false;
-  const p = yield* ldOnce(typeInfo(parent)); // raced on purpose: only the type bits are used, and they are held
-  return ((p ^ x) & PGT_type_mask) === 0;
-}
-
-/** Whoever drops a full type reference drops it from a validated frame, dying owners' excepted. */
-function* checkFull(mfn: Mfn, x: number, flags: number): Steps<void> {
-  if ((flags & PTF_partial_set) !== 0 || (x & (PGT_validated | PGT_partial)) === PGT_validated) return;
+/** Whoever dropped a full type reference dropped it from a validated frame, dying owners' excepted; answers 0. */
+function* checkFull(mfn: Mfn, x: number, flags: number): Steps<number> {
+  if ((flags & PTF_partial_set) !== 0 || (x & (PGT_validated | PGT_partial)) === PGT_validated) return 0;
   const d = yield* ownerDomain(ownerOf(yield* ld(ownerWord(mfn))));
   if ((x & PGT_partial) !== 0 || d === 0 || (yield* ldOnce(domain.dying(d))) === 0) {
     throw new HypervisorBug(`full type reference dropped from frame ${String(mfn)}, which is not validated`);
-  }
-}
-
-/** The count went down from `x`; a reference of the parent's own type was a linear one: both linear counts too. */
-function* dropped(mfn: Mfn, x: number, flags: number, parent: Mfn): Steps<number> {
-  yield* checkFull(mfn, x, flags);
-  if (yield* sameType(x, parent)) {
-    yield* decLinearUses(mfn);
-    yield* decLinearEntries(parent);
   }
   return 0;
 }
 
 /** _put_final_page_type: the entries' references go; `x` is the type word as found. */
-function* putFinal(cpu: Cpu, mfn: Mfn, x: number, flags: number, parent: Mfn): Steps<number> {
+function* putFinal(cpu: Cpu, mfn: Mfn, x: number, flags: number): Steps<number> {
   yield* checkFull(mfn, x, flags);
   const rc = yield* devalidatePage(cpu, mfn, x);
-  if ((x & PGT_validated) !== 0 && rc !== -EINTR && (yield* sameType(x, parent))) {
-    yield* decLinearUses(mfn);
-    yield* decLinearEntries(parent);
-  }
   if (rc === 0) {
     yield* stampFrame(mfn);
     yield* add(typeInfo(mfn), -1);

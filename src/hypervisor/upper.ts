@@ -19,6 +19,7 @@ import { domidOf, type DomainRef } from './domain.js';
 import { isGuestL4Slot, similar, updateEntry, upperFlagsAllowed } from './l1e.js';
 import { getLinearTable } from './linear.js';
 import {
+  dropLinearCounts,
   getPage,
   getPageTypeFlags,
   PTF_defer,
@@ -36,10 +37,9 @@ import {
  * takes the place of the L2, which then stays partial with its references for good: a leak of Xen's, recorded in tape
  * main-pagetable-313 (operation 56: the L1 below the lost L2 stays typed). It is counted, so that audits can tell.
  */
-export function setOldGuestTable(cpu: Cpu, mfn: Mfn, partial: boolean, parent: Mfn): void {
+export function setOldGuestTable(cpu: Cpu, mfn: Mfn, partial: boolean): void {
   poke(vcpu.oldGuestTable(cpu), mfn + 1);
   poke(vcpu.oldGuestTablePartial(cpu), partial ? 1 : 0);
-  poke(vcpu.oldGuestPtpg(cpu), parent + 1);
 }
 export const isOldGuestTable = (cpu: Cpu, mfn: Mfn): boolean => peek(vcpu.oldGuestTable(cpu)) === mfn + 1;
 
@@ -81,14 +81,16 @@ export function* getPageFromUpper(
 
 /**
  * Drops the references of an entry that was in a validated table. 1: it had none; 0; -EINTR; -ERESTART.
- * With PTF_defer the table becomes this vCPU's old_guest_table instead.
+ * With PTF_defer the table becomes this vCPU's old_guest_table instead; if it was a linear link, its counts go now, while
+ * the page lock keeps the parent's type.
  */
 export function* putPageFromUpper(cpu: Cpu, lo: number, hi: number, table: Mfn, flags: number): Steps<number> {
   if ((lo & PAGE_PRESENT) === 0) return 1;
   const target = entryMfn(lo, hi, FRAMES);
   if (target === table) return 1;
   if ((flags & PTF_defer) !== 0) {
-    setOldGuestTable(cpu, target, false, table);
+    yield* dropLinearCounts(target, table);
+    setOldGuestTable(cpu, target, false);
     return 0;
   }
   const rc = yield* putPageTypeFlags(cpu, target, flags | PTF_preemptible, table);

@@ -32,12 +32,12 @@ import { POINT_READ, POINT_WRITE } from '../sync/schedule.js';
 import type { Steps } from '../sync/steps.js';
 import { domain, ownerDomain, type DomainRef } from './domain.js';
 import { adjustL1Hi, adjustL1Lo, getPageFromL1e, isGuestL4Slot, putPageFromL1e } from './l1e.js';
+import { dropFrom, FUSED, promoteFrom } from './l1-kernel.js';
 import { getPageLight, putPage, PTF_partial_set, PTF_retain_ref_on_restart } from './page.js';
 import { hypercallPreemptCheck } from './preempt.js';
 import { adjustUpper, getPageFromUpper, isOldGuestTable, putPageFromUpper, setOldGuestTable } from './upper.js';
 import { initXenL4Slots } from './xen-slots.js';
 
-const NO_TABLE = -1 as Mfn;
 const LAST = ENTRIES - 1;
 
 /** Validates the claimed frame as `type` and publishes the verdict. 0, -errno, -EINTR, -ERESTART. */
@@ -87,7 +87,7 @@ const partialFlag = (word: number): number => ((word & PARTIAL_SET) !== 0 ? PTF_
 function* promoteL1(cpu: Cpu, mfn: Mfn, d: DomainRef): Steps<number> {
   const base = mfnWord(mfn);
   yield* touch(base, PAGE_WORDS, POINT_READ | POINT_WRITE);
-  for (let i = 0; i < ENTRIES; i++) {
+  for (let i = yield* promoteFrom(cpu, base, 0, d); i < ENTRIES; i = yield* promoteFrom(cpu, base, i + 1, d)) {
     const slot = base + 2 * i;
     const lo = peek(slot);
     if ((lo & PAGE_PRESENT) === 0) continue;
@@ -103,12 +103,12 @@ function* promoteL1(cpu: Cpu, mfn: Mfn, d: DomainRef): Steps<number> {
   return 0;
 }
 
-/** Drops the references of entries 0 .. n-1: ascending for a whole table, descending to undo. */
+/** Drops the references of entries 0 .. n-1: ascending for a whole table (and by kernel), descending to undo. */
 function* dropL1Entries(cpu: Cpu, mfn: Mfn, d: DomainRef, n: number): Steps<void> {
   const base = mfnWord(mfn);
   yield* touch(base, 2 * n, POINT_READ);
-  for (let i = 0; i < n; i++) {
-    const slot = base + 2 * (n === ENTRIES ? i : n - 1 - i);
+  for (let i = dropFrom(base, 0, n); i < n; i = dropFrom(base, i + 1, n)) {
+    const slot = base + 2 * (FUSED || n === ENTRIES ? i : n - 1 - i);
     const lo = peek(slot);
     if ((lo & PAGE_PRESENT) !== 0) yield* putPageFromL1e(cpu, lo, peek(slot + 1), d);
   }
@@ -157,7 +157,7 @@ function* promoteStopped(cpu: Cpu, mfn: Mfn, level: number, i: number, partial: 
   const transfer = level > 2 && below >= 0 && isOldGuestTable(cpu, below);
   if (!transfer && peek(vcpu.oldGuestTable(cpu)) !== 0) poke(vcpu.nLostTables(cpu), peek(vcpu.nLostTables(cpu)) + 1);
   yield* setProgress(mfn, i, transfer ? PTF_partial_set : partial);
-  setOldGuestTable(cpu, mfn, true, NO_TABLE);
+  setOldGuestTable(cpu, mfn, true);
   return rc;
 }
 

@@ -80,8 +80,6 @@ export const vcpu = {
   ldtBaseLo: at(98),
   ldtBaseHi: at(99),
   ldtEntries: at(100),
-  /** mfn + 1 of the table whose linear entry names oldGuestTable; 0: none ([X15], [X17]). */
-  oldGuestPtpg: at(101),
   /** 1: a #GP(0) waits for this vCPU (debug hypervisor, [X61]); taken by whoever delivers traps. */
   pendingGp: at(102),
   /** Tables that were to be finished first and were forgotten, as Xen forgets them (src/hypervisor/upper.ts). */
