@@ -65,8 +65,11 @@ export const kernel = record('kernel', {
   nextPid: 1,
   /** Tasks that have not been reaped; goes down when one dies. */
   liveTasks: 1,
-  /** Goes up whenever something may have become runnable: what idle vCPUs wait for. */
+  /** Goes up whenever something happened that a sleeping task may wait for. */
   wakeSequence: 1,
+  /** Goes up whenever there may be something to run: what idle vCPUs wait for; and how many of them do. */
+  kickSequence: 1,
+  nrIdle: 1,
   /** 1: the workloads have been started; before, a domain without tasks is not idle. */
   started: 1,
   /** 1: no new round is begun; the vCPUs leave when the last task is gone. */

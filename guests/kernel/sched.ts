@@ -16,7 +16,7 @@ import { enterLazyCpu, leaveLazyCpu } from './lazy.js';
 import type { Mm } from './mm.js';
 import { kernel, percpu } from './records.js';
 import { activateMm, enterLazyTlb, initMm, loadedMm } from './switch.js';
-import { AWAKE, killOthers, pickTask, reapTask, requeueTask, task, wakeAll, type Task } from './task.js';
+import { AWAKE, kickIdle, killOthers, pickTask, reapTask, requeueTask, task, wakeAll, type Task } from './task.js';
 import { runWork } from './work.js';
 
 const SIGKILL = 9;
@@ -26,12 +26,13 @@ export function* vcpuLoop(c: KernelCpu, untilIdle: boolean): Steps<void> {
   const { k } = c;
   for (;;) {
     yield* c.g.poll();
-    const sequence = yield* ldOnce(kernel.wakeSequence(k)); // raced on purpose: what has been looked at so far
+    const kick = yield* ldOnce(kernel.kickSequence(k)); // raced on purpose: what has been looked at so far
+    const sequence = yield* ldOnce(kernel.wakeSequence(k)); // raced on purpose: as above
     if ((yield* ldOnce(kernel.stop(k))) !== 0) break; // raced on purpose: set once
     if (untilIdle && (yield* isIdle(c))) break;
     const t = yield* pickTask(c, sequence);
     if (t !== 0) yield* runTask(c, t, sequence);
-    else if (!(yield* runWork(c))) yield* idle(c, sequence);
+    else if (!(yield* runWork(c))) yield* idle(c, kick);
   }
   yield* activateMm(c, initMm(c));
   yield* add(kernel.stopped(k), 1);
@@ -39,10 +40,12 @@ export function* vcpuLoop(c: KernelCpu, untilIdle: boolean): Steps<void> {
 }
 
 /** Waits for a wake-up; one that does not come in a while is made here, as a timer tick would. */
-function* idle(c: KernelCpu, sequence: number): Steps<void> {
-  const a = kernel.wakeSequence(c.k);
-  yield* c.g.relax(a, sequence);
-  if ((yield* ldOnce(a)) === sequence) yield* wakeAll(c); // raced on purpose: one tick more does no harm
+function* idle(c: KernelCpu, kick: number): Steps<void> {
+  const a = kernel.kickSequence(c.k);
+  yield* add(kernel.nrIdle(c.k), 1);
+  yield* c.g.relax(a, kick);
+  yield* add(kernel.nrIdle(c.k), -1);
+  if ((yield* ldOnce(a)) === kick) yield* wakeAll(c); // raced on purpose: one tick more does no harm
 }
 
 function* isIdle(c: KernelCpu): Steps<boolean> {
@@ -73,7 +76,7 @@ export function* runTask(c: KernelCpu, t: Task, sequence: number): Steps<void> {
     if (m !== 0) yield* enterLazyTlb(c, m);
     poke(percpu.current(c.pc), 0);
     yield* requeueTask(c, t, answer === STEP_SLEEP ? sequence : AWAKE);
-    if (answer === STEP_AGAIN) yield* wakeAll(c);
+    if (answer === STEP_AGAIN && (yield* ldOnce(kernel.nrIdle(c.k))) > 0) yield* kickIdle(c); // raced on purpose: a hint
   }
 }
 

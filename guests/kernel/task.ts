@@ -88,7 +88,13 @@ export function* taskStart(c: KernelCpu, t: Task): Steps<void> {
 /** Something happened that a sleeping task or an idle vCPU may wait for. */
 export function* wakeAll(c: KernelCpu): Steps<void> {
   yield* add(kernel.wakeSequence(c.k), 1);
-  wake(kernel.wakeSequence(c.k));
+  yield* kickIdle(c);
+}
+
+/** There is something to run: vCPUs that have nothing to do look again. */
+export function* kickIdle(c: KernelCpu): Steps<void> {
+  yield* add(kernel.kickSequence(c.k), 1);
+  wake(kernel.kickSequence(c.k));
 }
 
 /** Sends `signal`: the task ends at its next step; the first signal stays. */
