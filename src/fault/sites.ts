@@ -13,6 +13,8 @@ export const SITE = {
   'page.alloc': 2,
   /** A flush request is acknowledged late: the status is the number of polls that pass before. */
   'flush.late': 3,
+  /** Installing a grant's page-table entry answers the plan's GNTST status; what was taken before is given back. */
+  'gnttab.map': 4,
 } as const;
 
 export type SiteName = keyof typeof SITE;

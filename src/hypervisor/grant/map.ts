@@ -27,6 +27,8 @@ import {
   V2_FRAME,
   withHighHalf,
 } from '../../abi/grant.js';
+import { faultHit } from '../../fault/plan.js';
+import { SITE } from '../../fault/sites.js';
 import { vcpu } from '../../machine/cpu-record.js';
 import { mfnValid, ownerOf, ownerWord, PGT_writable_page } from '../../machine/frame.js';
 import type { Cpu } from '../../sync/actor.js';
@@ -180,6 +182,8 @@ function* holdAndInstall(cpu: Cpu, op: number, c: Claim): Steps<number> {
     poke(claim.refs(c), 2);
   }
   if (writes && !(yield* holdWritable(cpu, c, mfn))) return GNTST_general_error;
+  const fault = faultHit(cpu, SITE['gnttab.map']);
+  if (fault !== 0) return fault;
   return yield* createGrantHostMapping(cpu, peek(op), peek(op + 1), mfn, flags);
 }
 

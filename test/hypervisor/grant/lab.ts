@@ -145,8 +145,9 @@ export class Guest {
   /** Where this vCPU's arguments lie. */
   readonly va: Va;
   readonly argsMfn: Mfn;
-  /** Upcalls so far. */
+  /** Upcalls and general protection faults so far. */
   events = 0;
+  protections = 0;
   readonly #args: number;
 
   constructor(cpu: Cpu, argsMfn: Mfn, va: Va) {
@@ -158,12 +159,13 @@ export class Guest {
 
   /** Faults are given up; upcalls are counted. */
   #handlers(): GuestHandlers {
-    const guest = this as { events: number };
+    const guest = this as { events: number; protections: number };
     return {
       *pageFault(): Steps<boolean> {
         return yield* never();
       },
       *generalProtection(): Steps<void> {
+        guest.protections++;
         yield* never();
       },
       *event(): Steps<void> {

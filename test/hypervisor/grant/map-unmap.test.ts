@@ -22,7 +22,8 @@ import {
   INVALID_HANDLE,
 } from '../../../src/abi/grant.js';
 import { EFAULT, EINVAL, ENOSYS } from '../../../src/abi/errno.js';
-import type { Mfn } from '../../../src/abi/frames.js';
+import { mfnWord, type Mfn } from '../../../src/abi/frames.js';
+import { PAGE_GNTTAB_HI } from '../../../src/abi/pte.js';
 import { faultCounts, faultInit, faultPlan, FAULT_WORDS } from '../../../src/fault/plan.js';
 import { globals } from '../../../src/hypervisor/globals.js';
 import { grantTable } from '../../../src/hypervisor/grant/table.js';
@@ -65,6 +66,10 @@ const held = (mfn: Mfn): number[] => [peek(countInfo(mfn)) & PGC_count_mask, pee
 const refs = (i: number): number => peek(countInfo(frame(i))) & PGC_count_mask;
 const types = (i: number): number => peek(typeInfo(frame(i))) & PGT_count_mask;
 const mapOne = (ref: number, flags: number, slot: number): MapResult => map({ dom: 1, ref, flags, slot })[0]!;
+
+const layFaults = (): void => {
+  faultInit(run(() => arenaAlloc(CONTROL, peek(globals.arena), Math.ceil(FAULT_WORDS / 1024))));
+};
 
 describe('map and unmap', () => {
   it('give handle 0 first, and handle 0 is as good as any', () => {
@@ -297,7 +302,7 @@ describe('map and unmap', () => {
   it('fail an unmap as the plan says, at the place where Xen could refuse, and change nothing', () => {
     grant(granter, 8, 2, frame(0));
     const { handle } = mapOne(8, RW, 0);
-    faultInit(run(() => arenaAlloc(CONTROL, peek(globals.arena), Math.ceil(FAULT_WORDS / 1024))));
+    layFaults();
     faultPlan('gnttab.unmap', { status: GNTST_general_error, nth: 2 });
     expect(unmap({ handle: 77, slot: 0 }, { handle, slot: 5 })).toEqual([GNTST_bad_handle, GNTST_general_error]);
     const before = [refs(0), types(0), pinOf(granter.gt, 8), slotEntry(mapper, 0)];
@@ -306,6 +311,35 @@ describe('map and unmap', () => {
     expect(faultCounts('gnttab.unmap')).toEqual({ seen: 2, hits: 1 });
     expect(unmap({ handle, slot: 0 })).toEqual([GNTST_okay]);
     expect([refs(0), types(0), pinOf(granter.gt, 8), slotEntry(mapper, 0)]).toEqual([1, 0, 0, 0]);
+  });
+
+  it('fail a map as the plan says, and give everything back', () => {
+    grant(granter, 8, 2, frame(0));
+    mapOne(8, RO, 0);
+    layFaults();
+    faultPlan('gnttab.map', { status: GNTST_general_error, nth: 1 });
+    const before = [refs(0), types(0), pinOf(granter.gt, 8), claimsOf(granter.gt, 8), freeHandles(mapper.gt).length];
+    expect(mapOne(8, RW | GNTMAP_device_map, 1).status).toBe(GNTST_general_error);
+    expect([refs(0), types(0), pinOf(granter.gt, 8), claimsOf(granter.gt, 8), freeHandles(mapper.gt).length]).toEqual(
+      before,
+    );
+    expect(slotEntry(mapper, 1)).toBe(0);
+    expect(mapOne(8, RW | GNTMAP_device_map, 1).status).toBe(GNTST_okay);
+  });
+
+  it('in a debug hypervisor mark the entry, and punish whoever overwrites it', () => {
+    boot({ debug: true });
+    granter = makeDom({ domid: 1 });
+    mapper = makeDom({ domid: 2 });
+    grant(granter, 8, 2, frame(0));
+    const { handle } = mapOne(8, RW, 0);
+    mapOne(8, RW, 1);
+    expect(peek(mfnWord(mapper.l1) + 1) & PAGE_GNTTAB_HI).not.toBe(0);
+    expect(unmap({ handle, slot: 0 })).toEqual([GNTST_okay]);
+    const c = mapper.cpus[0]!;
+    expect(c.protections).toBe(0);
+    expect(on(c, () => c.updateVa(slotVa(1), 0))).toBe(0);
+    expect([c.protections, slotEntry(mapper, 1), pinOf(granter.gt, 8)]).toEqual([1, 0, 1]);
   });
 
   it('flush once for up to 32 operations of an unmap, and count what they did', () => {
