@@ -42,7 +42,7 @@ export function canonicalVa(lo: number, hi: number): Va {
 export const vaLo = (va: Va): number => va | 0;
 export const vaHi = (va: Va): number => {
   const h = Math.floor(va / TWO32);
-  return (h & 0x8000) !== 0 ? (h | 0xffff0000) | 0 : h;
+  return (h & 0x8000) !== 0 ? h | 0xffff0000 | 0 : h;
 };
 /** A Va from its index path and offset. */
 export const makeVa = (l4: number, l3 = 0, l2 = 0, l1 = 0, offset = 0): Va =>
