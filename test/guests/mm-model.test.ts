@@ -13,6 +13,7 @@ import { WARN } from '../../guests/kernel/counters.js';
 import { warned } from '../../guests/kernel/count.js';
 import { mmPut } from '../../guests/kernel/exit.js';
 import { dupMm } from '../../guests/kernel/fork.js';
+import { madviseFree } from '../../guests/kernel/madvise-free.js';
 import { madviseDontneed, mmapAnon, munmap } from '../../guests/kernel/mmap.js';
 import { mprotect, mremap } from '../../guests/kernel/mprotect.js';
 import { reclaimOne } from '../../guests/kernel/reclaim.js';
@@ -34,13 +35,19 @@ const RW = VM_READ | VM_WRITE;
 interface Page {
   value: number;
   writable: boolean;
+  /** Given up: it may read 0 instead, from some moment on, until it is written. */
+  mayGo: boolean;
 }
 type Model = Map<number, Page>;
 
 const page = fc.nat(PAGES - 1);
 const length = fc.integer({ min: 1, max: 6 });
 const op = fc.oneof(
-  fc.record({ kind: fc.constantFrom('mmap', 'munmap', 'protect', 'unprotect', 'dontneed'), i: page, n: length }),
+  fc.record({
+    kind: fc.constantFrom('mmap', 'munmap', 'protect', 'unprotect', 'dontneed', 'free'),
+    i: page,
+    n: length,
+  }),
   fc.record({ kind: fc.constant('move'), i: page, n: length, to: page }),
   fc.record({ kind: fc.constantFrom('write', 'read'), i: page }),
   fc.record({ kind: fc.constantFrom('reclaim', 'fork', 'swap') }),
@@ -48,22 +55,23 @@ const op = fc.oneof(
 type Op = typeof op extends fc.Arbitrary<infer T> ? T : never;
 
 const clip = (i: number, n: number): number => Math.min(n, PAGES - i);
-const all = (m: Model, i: number, n: number): boolean =>
-  Array.from({ length: n }, (_, k) => m.has(i + k)).every(Boolean);
 const none = (m: Model, i: number, n: number): boolean =>
   Array.from({ length: n }, (_, k) => m.has(i + k)).every((has) => !has);
 
-/** Whether one VMA covers the range in the kernel: the model keeps ranges by what was mapped together. */
+/** One operation, on the process and on the model. */
 function* apply(c: KernelCpu, t: Task, m: Model, o: Op, serial: number): Steps<void> {
   const mm = peek(task.mm(t)) as Parameters<typeof munmap>[1];
   if (o.kind === 'write' || o.kind === 'read') {
-    const p = m.get(o.i as number);
+    const p = m.get(o.i);
     poke(task.killed(t), 0);
-    if (o.kind === 'read') expect(yield* userLoad(c, at(o.i as number))).toBe(p === undefined ? -1 : p.value);
-    else {
-      const ok = yield* userStore(c, at(o.i as number), serial);
+    if (o.kind === 'read') {
+      const value = yield* userLoad(c, at(o.i));
+      if (value === 0 && p?.mayGo === true) p.value = 0;
+      expect(value).toBe(p === undefined ? -1 : p.value);
+    } else {
+      const ok = yield* userStore(c, at(o.i), serial);
       expect(ok).toBe(p?.writable === true);
-      if (ok && p !== undefined) p.value = serial;
+      if (ok && p !== undefined) Object.assign(p, { value: serial, mayGo: false });
     }
     expect(peek(task.killed(t)) !== 0).toBe(o.kind === 'read' ? p === undefined : p?.writable !== true);
     return;
@@ -79,7 +87,7 @@ function* apply(c: KernelCpu, t: Task, m: Model, o: Op, serial: number): Steps<v
     case 'mmap': {
       const r = yield* mmapAnon(c, mm, at(i), n, RW);
       expect(r === 0).toBe(none(m, i, n));
-      if (r === 0) for (let k = 0; k < n; k++) m.set(i + k, { value: 0, writable: true });
+      if (r === 0) for (let k = 0; k < n; k++) m.set(i + k, { value: 0, writable: true, mayGo: false });
       return;
     }
     case 'munmap':
@@ -89,6 +97,10 @@ function* apply(c: KernelCpu, t: Task, m: Model, o: Op, serial: number): Steps<v
     case 'dontneed':
       yield* madviseDontneed(c, mm, at(i), n);
       for (let k = 0; k < n; k++) if (m.has(i + k)) (m.get(i + k) as Page).value = 0;
+      return;
+    case 'free':
+      yield* madviseFree(c, mm, at(i), n);
+      for (let k = 0; k < n; k++) if (m.has(i + k)) (m.get(i + k) as Page).mayGo = true;
       return;
     case 'protect':
     case 'unprotect': {
