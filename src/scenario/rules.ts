@@ -7,7 +7,7 @@ import type { Parameter, ProgramEntry } from '../abi/catalog.js';
 import type { Problem } from './error.js';
 import type { Path, Positions } from './positions.js';
 import { sizeMib } from './scenario.js';
-import { CRASH, type RawScenario } from './schema.js';
+import { CHECKS, type Check, type Finding, type RawScenario } from './schema.js';
 import { hintFor } from './suggest.js';
 
 export const MEMORY_MAX_MIB = 4096;
@@ -106,6 +106,8 @@ function eventRules(raw: RawScenario, report: Report): void {
   });
 }
 
+const isCheck = (f: Finding): f is Check => (CHECKS as readonly string[]).includes(f);
+
 function verdictRules(raw: RawScenario, report: Report): void {
   if (raw.rounds !== undefined && raw.duration !== undefined) {
     report(['duration'], "both 'rounds' and 'duration' are given", 'keep one of them');
@@ -113,7 +115,7 @@ function verdictRules(raw: RawScenario, report: Report): void {
   for (const [design, e] of Object.entries(raw.expect ?? {})) {
     const list = Array.isArray(e) ? e : typeof e === 'object' ? e.breaks : [];
     for (const check of list) {
-      if (check !== CRASH && raw.checks !== undefined && !raw.checks.includes(check)) {
+      if (isCheck(check) && raw.checks !== undefined && !raw.checks.includes(check)) {
         report(['expect', design], `${check} is expected to break, but 'checks' leaves it out`);
       }
     }

@@ -13,9 +13,9 @@ export const CHECKS = [
 ] as const; // prettier-ignore
 export type Check = (typeof CHECKS)[number];
 
-/** What an expectation may name besides: a domain that the hypervisor crashed. Always looked for. */
-export const CRASH = 'crash';
-export type Finding = Check | typeof CRASH;
+/** Findings that are looked for whatever the checks: a domain that the hypervisor crashed, a warning of a guest kernel. */
+export const ALWAYS = ['crash', 'warning'] as const;
+export type Finding = Check | (typeof ALWAYS)[number];
 
 /** Counters of which a scenario may demand a least number, else the run is *not exercised*. */
 // prettier-ignore
@@ -50,7 +50,7 @@ export const kernelSchema = z
   .partial()
   .meta({ description: 'Options of a guest kernel.' });
 
-const finding = z.enum([...CHECKS, CRASH]);
+const finding = z.enum([...CHECKS, ...ALWAYS]);
 const expectation = z.union(
   [
     z.enum(['clean', 'refused']),

@@ -138,7 +138,8 @@ const KEPT = 50;
 /** Guests of destroyed or crashed domains are not asked: their books were left as they stood. */
 function audit(guests: ControlGuests, checks: readonly string[], domains: readonly DomainWords[]): Reply {
   const whole = domains.filter((d) => lifeOf(d.domid) === '');
-  const all = [...auditMachine(checks, guests.reports(whole.map((d) => d.domid))), ...domains.flatMap(crash)];
+  const reports = guests.reports(whole.map((d) => d.domid));
+  const all = [...auditMachine(checks, reports), ...domains.flatMap(crash), ...whole.flatMap(warnings)];
   const totals: Record<string, number> = {};
   const violations = all.filter((v) => {
     const n = (totals[v.invariant] ?? 0) + 1;
@@ -161,4 +162,18 @@ function crash(d: DomainWords): Violation[] {
   const life = lifeOf(d.domid);
   if (!life.startsWith('crashed')) return [];
   return [{ invariant: 'crash', detail: `${d.domain} (d${String(d.domid)}) ${life}`, holders: [], severity: 'broken' }];
+}
+
+const WARNING = 'warning.';
+/** Refused maps are no fault of the guest's when a granter goes away. */
+const HARMLESS = new Set(['warning.grantMap']);
+
+/** What a guest's kernel warned of. */
+function warnings(d: DomainWords): Violation[] {
+  return Object.entries(d.counters).flatMap(([name, address]) => {
+    const n = name.startsWith(WARNING) && !HARMLESS.has(name) ? peek(address) : 0;
+    if (n === 0) return [];
+    const detail = `the kernel of ${d.domain} warned ${String(n)} times: ${name.slice(WARNING.length)}`;
+    return [{ invariant: 'warning', detail, holders: [], severity: 'broken' } as const];
+  });
 }

@@ -12,7 +12,7 @@ export type Role = 'vcpu' | 'control';
 /** Where the two kinds of thread start. */
 export type Entries = Readonly<Record<Role, URL>>;
 
-const built = new URL('.', import.meta.url).pathname.includes('/dist/parallel/');
+const built = import.meta.url.endsWith('.js');
 const entry = (role: Role): URL =>
   new URL(`${built ? '../../../workers/' : '../../../dist/parallel/workers/'}${role}.js`, import.meta.url);
 /** The shipped entries: of the parallel build only, whether this file runs from the sources or from it. */

@@ -45,11 +45,11 @@ export function verdictOf(o: Outcome, require: Require): Verdict {
   return lacking(o, require).length > 0 ? 'not exercised' : 'clean';
 }
 
-/** Is this verdict what the scenario says of the design? Unlisted broken invariants are unexpected. */
+/** Is this verdict what the scenario says of the design? Unlisted findings are unexpected, but a broken design may warn. */
 export function isExpected(verdict: Verdict, violations: readonly Violation[], expect: Expectation): boolean {
   if (expect.kind !== 'breaks') return verdict === expect.kind;
   if (verdict !== 'broken') return false;
   const broken = new Set(violations.map((v) => v.invariant));
-  const allowed = new Set<string>([...expect.breaks, ...expect.may]);
+  const allowed = new Set<string>([...expect.breaks, ...expect.may, 'warning']);
   return expect.breaks.every((i) => broken.has(i)) && [...broken].every((i) => allowed.has(i));
 }
