@@ -6,6 +6,7 @@
 import type { Stock } from './stock.js';
 import {
   eachEntry,
+  entryLabel,
   frameLabel,
   holdsEntries,
   inMachine,
@@ -25,7 +26,7 @@ function freedEntries(t: Frame): Violation[] {
   const out: Violation[] = [];
   eachEntry(t, (e) => {
     if (!inMachine(e.mfn) || !isFree(e.mfn)) return;
-    const where = `${ownerLabel(t.owner)} L${String(t.type)} ${frameLabel(t.mfn)}[${String(e.index)}]`;
+    const where = entryLabel(t, e);
     out.push(broken('I13', `${where} names free ${frameLabel(e.mfn)}`, [where]));
   });
   return out;

@@ -15,7 +15,7 @@ import { peek } from '../sync/primitives.js';
 import type { Processor, Stock } from './stock.js';
 import {
   eachEntry,
-  frameLabel,
+  entryLabel,
   halfDoneEntry,
   holdsEntries,
   inMachine,
@@ -50,9 +50,6 @@ export interface Links {
   readonly used: Map<Mfn, number>;
 }
 const bump = (m: Map<Mfn, number>, k: Mfn): void => void m.set(k, (m.get(k) ?? 0) + 1);
-
-const entryLabel = (t: Frame, e: Entry): string =>
-  `${ownerLabel(t.owner)} L${String(t.type)} ${frameLabel(t.mfn)}[${String(e.index)}] ${e.rw ? 'rw' : 'ro'}`;
 
 /** What one entry of table `t` holds: I/O memory and a link to the table itself hold nothing. */
 function entryHolds(t: Frame, e: Entry, visit: Visit, links: Links): void {

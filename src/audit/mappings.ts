@@ -11,7 +11,7 @@ import { NO_OWNER } from '../machine/frame.js';
 import { grantAt } from './grant-view.js';
 import type { Handle } from './handles.js';
 import { isGuest, mapsByRight, type Stock } from './stock.js';
-import { eachEntry, frameLabel, holdsEntries, inMachine, ownerLabel, ownerOfFrame, type Frame } from './view.js';
+import { eachEntry, entryLabel, frameLabel, holdsEntries, inMachine, ownerLabel, ownerOfFrame } from './view.js';
 import { broken, type Violation } from './violation.js';
 
 interface Pte {
@@ -39,14 +39,12 @@ function entriesByKey(stock: Stock): Map<number, Pte[]> {
       if (!inMachine(e.mfn) || (ownerOfFrame(e.mfn) === t.owner && !granted.has(e.mfn))) return;
       const key = keyOf(t.owner, e.mfn, e.rw);
       const list = out.get(key) ?? [];
-      list.push({ mapper: t.owner, mfn: e.mfn, rw: e.rw, where: whereOf(t, e.index) });
+      list.push({ mapper: t.owner, mfn: e.mfn, rw: e.rw, where: entryLabel(t, e) });
       out.set(key, list);
     });
   }
   return out;
 }
-
-const whereOf = (t: Frame, index: number): string => `${ownerLabel(t.owner)} L1 ${frameLabel(t.mfn)}[${String(index)}]`;
 
 /** Whether a validated L1 of the domain maps the frame, writable if asked. */
 export function mapsFrame(stock: Stock, mapper: number, mfn: number, rw: boolean): boolean {

@@ -106,3 +106,6 @@ export function ownerLabel(owner: number): string {
   if (owner === DOMID_XEN) return 'xen';
   return owner === DOMID_IO ? 'io' : `d${String(owner)}`;
 }
+
+export const entryLabel = (t: Frame, e: Entry): string =>
+  `${ownerLabel(t.owner)} L${String(t.type)} ${frameLabel(t.mfn)}[${String(e.index)}] ${e.rw ? 'rw' : 'ro'}`;

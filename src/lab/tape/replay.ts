@@ -48,15 +48,18 @@ export interface TapeResult {
   readonly difference: TapeDifference | undefined;
 }
 
+export type AfterOperation = (m: TapeMachine, index: number, op: Op | undefined) => void;
+
 export const REPLAY_BUILD: string = BUILD;
 
 /**
  * Replays `tape` on a machine of its own. With a quantum, long hypercalls are preempted at each `quantum`th check and
- * continued, which must change no answer.
+ * continued, which must change no answer. `after` is shown the still machine after set-up (index -1) and after each
+ * operation.
  */
-export function replayTape(tape: Tape, quantum = 0): TapeResult {
+export function replayTape(tape: Tape, quantum = 0, after?: AfterOperation): TapeResult {
   const m = setUp(tape, quantum);
-  const r = new Replay(m);
+  const r = new Replay(m, after);
   const difference = r.difference();
   const { hypercalls, continuations } = countCalls(m);
   return { tape: tape.id, family: tape.family, ops: tape.ops.length, hypercalls, continuations, difference };
@@ -101,8 +104,11 @@ class Replay {
   readonly #upper = new Set<string>();
   #before: FrameSnapshot = { names: [], words: new Int32Array(0) };
 
-  constructor(m: TapeMachine) {
+  readonly #after: AfterOperation | undefined;
+
+  constructor(m: TapeMachine, after: AfterOperation | undefined) {
     this.#m = m;
+    this.#after = after;
   }
 
   /** The first difference, if there is one. */
@@ -110,11 +116,13 @@ class Replay {
     const { tape } = this.#m;
     const first = this.#guarded(-1, undefined, () => this.#begin());
     if (first !== undefined) return first;
+    this.#after?.(this.#m, -1, undefined);
     for (const [i, op] of tape.ops.entries()) {
       if (this.#m.stopped.has('d0'))
         return this.#report(i, op, [{ field: 'op', expected: op.op, actual: 'd0 is dead' }]);
       const found = this.#guarded(i, op, () => this.#step(op));
       if (found !== undefined) return found;
+      this.#after?.(this.#m, i, op);
     }
     return undefined;
   }
