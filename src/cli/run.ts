@@ -69,10 +69,10 @@ async function run(file: string, flags: RunFlags, t: Terminal): Promise<number> 
   const known = catalog.designs.map((d) => d.name);
   const scenario = override(readScenario(file, catalog), asOverride(flags), known);
   const progress = new Progress(t, flags.quiet === true);
-  if (flags.quiet !== true) for (const line of heading(scenario)) t.err(line);
   log.info({ file, scenario: scenario.name, seed: scenario.seed, designs: scenario.designs }, 'run');
-  const report = await interruptible(t, (stop) =>
-    runScenario(scenario, {
+  const report = await interruptible(t, (stop) => {
+    if (flags.quiet !== true) for (const line of heading(scenario)) t.err(line);
+    return runScenario(scenario, {
       catalog,
       stop,
       bounds: { ...DEFAULT_BOUNDS, ...(flags.stallAfter === undefined ? {} : { stallMs: flags.stallAfter * 1000 }) },
@@ -88,8 +88,8 @@ async function run(file: string, flags: RunFlags, t: Terminal): Promise<number> 
         progress.report(d);
         logReport(log, d);
       },
-    }),
-  );
+    });
+  });
   progress.end();
   t.out(flags.json === true ? jsonReport(report) : humanReport(scenario, report, t));
   return allExpected(scenario, report) ? EXIT_OK : EXIT_UNEXPECTED;
