@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { ROWS, type Row } from './rows.js';
 
 const ROUNDS = 9;
-const WARM_UP = 4;
+const WARM_UP = 10;
 /** The spread seen between runs on this kind of machine; a goal counts as missed beyond it. */
 const MARGIN = 1.15;
 

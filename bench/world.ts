@@ -21,6 +21,8 @@ import { makeGuestCpu } from '../src/vcpu/vcpu.js';
 const KERNEL_L4 = 300;
 const ARGUMENT_PAGES = 4;
 const RW = 0x67;
+const FIRST_ALIAS = 16;
+const ALIASES = 400;
 
 export interface Tree {
   readonly l4: Mfn;
@@ -39,6 +41,8 @@ export interface World {
   readonly other: Tree;
   /** Kernel address of argument page `n`. */
   readonly argument: (n: number, offset?: number) => Va;
+  /** Kernel address through which the other tree's L1 number `n` can be written, as long as it is no table in use. */
+  readonly alias: (n: number, offset?: number) => Va;
 }
 
 const refuses: GuestHandlers = {
@@ -87,14 +91,15 @@ export function layTree(take: () => Mfn, data: readonly Mfn[]): Tree {
   return { l4, l3, l2s, l1s };
 }
 
-/** Kernel part of a base: text, stack, argument pages. */
-export function layKernel(take: () => Mfn, l4: Mfn): void {
+/** Kernel part of a base: text, stack, argument pages; answers its L1. */
+export function layKernel(take: () => Mfn, l4: Mfn): Mfn {
   const [l3, l2, l1] = [take(), take(), take()];
   put(l4, KERNEL_L4, l3);
   put(l3, 0, l2);
   put(l2, 0, l1);
   put(l1, 0, take(), 0x61);
   for (let i = 1; i < 2 + ARGUMENT_PAGES; i++) put(l1, i, take(), 0x63);
+  return l1;
 }
 
 export const argumentVa = (n: number, offset = 0): Va => makeVa(KERNEL_L4, 0, 0, 2 + n, offset);
@@ -106,8 +111,8 @@ export function benchCpu(cpu: Cpu): Vcpu {
   return g;
 }
 
-/** `shuffled`: the data's frames in another order than their addresses. */
-export function makeWorld(pages: number, shuffled = false): World {
+/** `shuffled`: the data's frames in another order than their addresses; `aliased`: the other tree's L1s are mapped. */
+export function makeWorld(pages: number, { shuffled = false, aliased = false } = {}): World {
   hypervisorBoot({});
   const tables = 2 * (3 + Math.ceil(pages / 512) + Math.ceil(pages / (512 * 512))) + 16;
   const d = run(function* () {
@@ -118,8 +123,11 @@ export function makeWorld(pages: number, shuffled = false): World {
   const data = frames.splice(0, pages);
   if (shuffled) shuffle(data);
   const base = layTree(take, data);
-  layKernel(take, base.l4);
+  const kernel = layKernel(take, base.l4);
   const other = layTree(take, data);
+  other.l1s.slice(0, ALIASES).forEach((l1, i) => {
+    put(kernel, FIRST_ALIAS + i, l1, aliased ? 0x63 : 0);
+  });
   const cpu = vcpuOf(d, 0);
   const g = benchCpu(cpu);
   run(function* () {
@@ -127,7 +135,8 @@ export function makeWorld(pages: number, shuffled = false): World {
     if (rc !== 0) throw new Error(`the base is refused: ${String(rc)}`);
     yield* g.start();
   });
-  return { d, cpu, g, data, base, other, argument: argumentVa };
+  const alias = (n: number, offset = 0): Va => makeVa(KERNEL_L4, 0, 0, FIRST_ALIAS + n, offset);
+  return { d, cpu, g, data, base, other, argument: argumentVa, alias };
 }
 
 /** The same pseudo-random numbers on every side (xorshift32; the C twins have the same). */
@@ -148,4 +157,11 @@ export function shuffle(a: number[]): void {
     a[i] = a[k] as number;
     a[k] = t;
   }
+}
+
+/** Sets every L1 entry of a tree that is in nobody's use, over its data again. */
+export function refill(tree: Tree, data: readonly Mfn[]): void {
+  data.forEach((mfn, i) => {
+    put(tree.l1s[i >> 9] as Mfn, i & 511, mfn, RW);
+  });
 }

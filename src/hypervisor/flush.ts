@@ -10,10 +10,11 @@ import type { Mfn } from '../abi/frames.js';
 import { flushClock } from '../machine/clock.js';
 import { flushMask, flushMaskSince } from '../machine/flush.js';
 import { ownerOf, ownerWord, stampWord } from '../machine/frame.js';
-import { MAX_CPUS, type Cpu } from '../sync/actor.js';
+import type { Cpu } from '../sync/actor.js';
 import { ld, peek, stOnce } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { domain, ownerDomain, type DomainRef } from './domain.js';
+import { globals } from './globals.js';
 
 /** The bits of actors `first` .. `first + count - 1` in word `word` (0 low, 1 high) of a CPU set. */
 function bits(first: number, count: number, word: number): number {
@@ -38,7 +39,9 @@ export function* flushOwnerStale(cpu: Cpu, mfn: Mfn): Steps<void> {
 
 /** Flushes every CPU that has not flushed since `stamp` (a freed frame is about to be used again). */
 export function* flushAllStale(cpu: Cpu, stamp: number): Steps<void> {
-  yield* flushMaskSince(cpu, bits(1, MAX_CPUS - 1, 0), bits(1, MAX_CPUS - 1, 1), stamp);
+  // A CPU that comes into use later starts with an empty TLB.
+  const used = peek(globals.cpusUsed) - 1;
+  yield* flushMaskSince(cpu, bits(1, used, 0), bits(1, used, 1), stamp);
 }
 
 /** page_set_tlbflush_timestamp. */

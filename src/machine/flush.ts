@@ -30,8 +30,9 @@ import { vcpu } from './cpu-record.js';
 import { tlbFlushLocal } from './tlb.js';
 
 /** The two words of the set that holds this CPU alone. */
-export const maskLo = (cpu: Cpu): number => (cpuIndex(cpu) <= 32 ? 1 << (cpuIndex(cpu) - 1) : 0);
+export const maskLo = (cpu: Cpu): number => (isIn(cpuIndex(cpu), 1, 32) ? 1 << (cpuIndex(cpu) - 1) : 0);
 export const maskHi = (cpu: Cpu): number => (cpuIndex(cpu) > 32 ? 1 << (cpuIndex(cpu) - 33) : 0);
+const isIn = (x: number, from: number, to: number): boolean => x >= from && x <= to;
 const inMask = (index: number, lo: number, hi: number): boolean =>
   ((index <= 32 ? lo >>> (index - 1) : hi >>> (index - 33)) & 1) !== 0;
 
@@ -40,12 +41,18 @@ export function* flushMask(cpu: Cpu, lo: number, hi: number): Steps<void> {
   if ((lo | hi) === 0) return;
   poke(vcpu.nFlushes(cpu), peek(vcpu.nFlushes(cpu)) + 1);
   const self = cpuIndex(cpu);
-  for (let i = 1; i < MAX_CPUS; i++) {
-    if (inMask(i, lo, hi) && i !== self) yield* or(actor.request(cpuAt(i)), REQ_FLUSH);
+  const othersLo = lo & ~maskLo(cpu);
+  const othersHi = hi & ~maskHi(cpu);
+  const others = (othersLo | othersHi) !== 0;
+  if (others) {
+    for (let i = 1; i < MAX_CPUS; i++) {
+      if (inMask(i, othersLo, othersHi)) yield* or(actor.request(cpuAt(i)), REQ_FLUSH);
+    }
   }
   if (self > 0 && inMask(self, lo, hi)) yield* tlbFlushLocal(cpu);
+  if (!others) return;
   for (let i = 1; i < MAX_CPUS; i++) {
-    if (inMask(i, lo, hi) && i !== self) yield* awaitFlush(cpu, cpuAt(i));
+    if (inMask(i, othersLo, othersHi)) yield* awaitFlush(cpu, cpuAt(i));
   }
 }
 

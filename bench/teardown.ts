@@ -1,0 +1,55 @@
+/**
+ * What does clearing a page-table entry cost? `arg`: entries, and `stores` (tables in nobody's use, plain stores), or how
+ * many entries of a table in use one hypercall clears.
+ */
+import { MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE } from '../src/abi/mmu.js';
+import { run } from '../src/sync/primitives.js';
+import { clearEntries, mmuext } from './hypercalls.js';
+import type { Measure } from './measure.js';
+import { makeWorld, refill, type World } from './world.js';
+
+function plainStores(w: World, entries: number): Measure {
+  return {
+    ops: entries,
+    reset: () => {
+      refill(w.other, w.data);
+    },
+    run: () =>
+      run(function* () {
+        for (let n = 0; n < entries / 512; n++) {
+          for (let i = 0; i < 512; i++) yield* w.g.store(w.alias(n, 8 * i), 0, 0);
+        }
+        return 0;
+      }),
+  };
+}
+
+function byHypercall(w: World, entries: number, batch: number): Measure {
+  let pinned = false;
+  const pin = (cmd: number): void => {
+    run(function* () {
+      yield* mmuext(w, cmd, w.other.l4);
+    });
+  };
+  return {
+    ops: entries,
+    reset: () => {
+      if (pinned) pin(MMUEXT_UNPIN_TABLE);
+      refill(w.other, w.data);
+      pin(MMUEXT_PIN_L4_TABLE);
+      pinned = true;
+    },
+    run: () =>
+      run(function* () {
+        for (const l1 of w.other.l1s) for (let i = 0; i < 512; i += batch) yield* clearEntries(w, l1, i, batch);
+        return 0;
+      }),
+  };
+}
+
+export function prepare(arg: string): Measure {
+  const [count, how] = arg.split(' ');
+  const entries = Number(count);
+  if (how === 'stores') return plainStores(makeWorld(entries, { aliased: true }), entries);
+  return byHypercall(makeWorld(entries), entries, Number(how));
+}
