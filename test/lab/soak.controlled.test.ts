@@ -34,9 +34,9 @@ test('every file runs at least once, with a seed of its own', { timeout: 30_000 
 
 test('it goes round until the time is up', { timeout: 30_000 }, async () => {
   const began = performance.now();
-  const runs = await run(['good'], 0.01);
+  const runs = await run(['good'], 0.05);
   expect(runs.length).toBeGreaterThan(1);
-  expect(performance.now() - began).toBeGreaterThan(600);
+  expect(performance.now() - began).toBeGreaterThan(3000);
 });
 
 test('a run that hangs is killed after its bound and counted, and the next one runs', { timeout: 30_000 }, async () => {
