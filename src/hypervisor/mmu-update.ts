@@ -29,7 +29,8 @@ import type { Cpu } from '../sync/actor.js';
 import { ldOnce, peek, poke, st64 } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { putOldGuestTable } from './base.js';
-import { addrOk, copyFromVa, copyToVa, guestPointer, isNull } from './copy.js';
+import { continueAfter, doneBefore, finishLater, isFinishing, reportDone } from './batch.js';
+import { addrOk, copyFromVa, guestPointer, isNull } from './copy.js';
 import {
   currentDomain,
   DOM_IO,
@@ -44,42 +45,11 @@ import { flushDomain } from './flush.js';
 import { modL1Entry } from './l1e.js';
 import { setM2p } from './m2p.js';
 import { getPage, getPageType, pageLock, pageUnlock, putPage, putPageType } from './page.js';
-import { advanceArg, argLo, createContinuation, hypercallPreemptCheck, setArg } from './preempt.js';
+import { argLo, createContinuation, hypercallPreemptCheck } from './preempt.js';
 import { modUpperEntry } from './upper.js';
 
 /** Where one request is copied to, and the word through which `done` goes to the guest. */
 const request = (cpu: Cpu): number => vcpu.copied(cpu);
-const DONE = 8;
-
-/** A continuation that has nothing to do but finish the old table: its foreigndom carries the call's result. */
-export const isFinishing = (cpu: Cpu): boolean => argLo(cpu, 1) === MMU_UPDATE_PREEMPTED && isNull(cpu, 0);
-/** Asks for such a continuation. */
-export function finishLater(cpu: Cpu, op: number, rc: number): number {
-  setArg(cpu, 0, 0, 0);
-  setArg(cpu, 1, MMU_UPDATE_PREEMPTED, 0);
-  setArg(cpu, 2, 0, 0);
-  setArg(cpu, 3, rc, 0);
-  return createContinuation(cpu, op);
-}
-/** Asks for the remaining `left` structures of `bytes` each, `did` of them being done. */
-export function continueAfter(cpu: Cpu, op: number, did: number, left: number, bytes: number): number {
-  advanceArg(cpu, 0, did * bytes);
-  setArg(cpu, 1, left | MMU_UPDATE_PREEMPTED, 0);
-  return createContinuation(cpu, op);
-}
-
-/** What earlier parts of a continued call have done, by the guest's word. */
-export function* doneBefore(cpu: Cpu): Steps<number> {
-  if ((argLo(cpu, 1) & MMU_UPDATE_PREEMPTED) === 0 || isNull(cpu, 2)) return 0;
-  const ok = yield* copyFromVa(cpu, guestPointer(cpu, 2), vcpu.copied(cpu) + DONE, 1);
-  return ok ? peek(vcpu.copied(cpu) + DONE) : 0;
-}
-/** Stores the number done through `pdone`, best effort. */
-export function* reportDone(cpu: Cpu, pdone: Va, isNone: boolean, done: number): Steps<void> {
-  if (isNone) return;
-  poke(vcpu.copied(cpu) + DONE, done);
-  yield* copyToVa(cpu, pdone, vcpu.copied(cpu) + DONE, 1);
-}
 
 /** rdi requests, rsi count, rdx pdone, r10 foreigndom. */
 export function* doMmuUpdate(cpu: Cpu): Steps<number> {

@@ -19,7 +19,7 @@ import { addrOk, copyFromVa, guestPointer, isNull } from './copy.js';
 import { currentDomain, getPgOwner, mayTarget, type DomainRef } from './domain.js';
 import { ownOp } from './mmuext-cpu.js';
 import { clearPage, copyPage, pinPage, unpinPage } from './mmuext-page.js';
-import { continueAfter, doneBefore, finishLater, isFinishing, reportDone } from './mmu-update.js';
+import { continueAfter, doneBefore, finishLater, isFinishing, reportDone } from './batch.js';
 import { argLo, createContinuation, hypercallPreemptCheck } from './preempt.js';
 
 const BYTES = op.MMUEXT_OP_WORDS * 4;
