@@ -125,7 +125,7 @@ function* apply(c: KernelCpu, t: Task, m: Model, o: Op, serial: number): Steps<v
   }
 }
 
-test.prop([fc.array(op, { minLength: 20, maxLength: 90 })], { numRuns: 60, seed: 7 })(
+test.prop([fc.array(op, { minLength: 20, maxLength: 90 })], { numRuns: 30, seed: 7 })(
   'memory behaves as the model does, and nothing is left behind',
   (ops) => {
     bootMachine();
@@ -168,4 +168,5 @@ test.prop([fc.array(op, { minLength: 20, maxLength: 90 })], { numRuns: 60, seed:
       expect(auditMachine([], [reportOf(c.k, c.design)])).toEqual([]);
     });
   },
+  120_000,
 );
