@@ -27,8 +27,8 @@ import type { Vcpu } from '../src/vcpu/guest-cpu.js';
 import type { Measure } from './measure.js';
 import { argumentVa, benchCpu, framesOf, layKernel, layTree, pageVa } from './world.js';
 
-const REFS = 64;
-const FIRST_REF = 8;
+export const REFS = 64;
+export const FIRST_REF = 8;
 const PAIRS = 1024;
 /** Two words at the end of the header, which nobody else uses here: start signal, threads ready or done. */
 const START = HEADER_BASE + 60;
@@ -85,7 +85,8 @@ export function* pairs(g: Vcpu, granter: number, count: number): Steps<number> {
   return sum;
 }
 
-function boot(threads: number): number[] {
+/** Boots `threads` pairs of mapper and granter; answers the mappers' actor indices. */
+export function makeMachine(threads: number): number[] {
   hypervisorBoot({});
   return run(function* () {
     const all: number[] = [];
@@ -110,7 +111,7 @@ export function serve(n: number, index: number): void {
 }
 
 function threaded(threads: number): Measure {
-  const indices = boot(threads);
+  const indices = makeMachine(threads);
   words[START] = 0;
   words[COUNT] = 0;
   const entry = new URL('./grants-thread.js', import.meta.url);
@@ -135,7 +136,7 @@ function threaded(threads: number): Measure {
 
 export function prepare(arg: string): Measure {
   if (arg !== 'alone') return threaded(Number(arg));
-  const [index] = boot(1);
+  const [index] = makeMachine(1);
   const g = benchCpu(cpuAt(index as number));
   run(function* () {
     yield* g.start();

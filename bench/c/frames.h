@@ -216,7 +216,7 @@ static void devalidate(uint32_t mfn, uint32_t type)
   }
 }
 
-static int pin(uint32_t mfn, uint32_t type, uint32_t owner)
+static inline int pin(uint32_t mfn, uint32_t type, uint32_t owner)
 {
   if (!get_page(mfn, owner))
     return -EINVAL;
@@ -229,7 +229,7 @@ static int pin(uint32_t mfn, uint32_t type, uint32_t owner)
     put_page(mfn);
   return rc;
 }
-static int unpin(uint32_t mfn, uint32_t owner)
+static inline int unpin(uint32_t mfn, uint32_t owner)
 {
   if (!get_page(mfn, owner))
     return -EINVAL;

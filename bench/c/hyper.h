@@ -133,7 +133,7 @@ static int one_update(uint64_t ptr, uint64_t val)
 
 static bool preempt_check(void) { return atomic_load_explicit(&cpu.request, memory_order_relaxed) != 0; }
 
-static int64_t mmu_update(void)
+__attribute__((unused)) static int64_t mmu_update(void)
 {
   if (regs.old_table)
     abort();
@@ -152,7 +152,7 @@ static int64_t mmu_update(void)
 }
 
 /* Through the gate and back: modes, who is inside, the kernel's next instruction. */
-static int64_t hypercall(int64_t (*call)(void))
+static inline int64_t hypercall(int64_t (*call)(void))
 {
   set_mode(MODE_HYPERVISOR);
   if (cpu.request & (REQ_PAUSE | REQ_KILL))
