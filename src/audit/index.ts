@@ -1,5 +1,6 @@
 /**
- * The audit of a still machine: every invariant that the machine itself can answer, each against what really holds.
+ * The audit of a still machine: I1 to I14, which the machine itself can answer, each against what really holds; I15 to I18
+ * come with the guests' reports.
  *
  * Invariant: reads only; no vCPU runs. Made for quiescence; a hypercall that waits to be continued is accounted for too.
  * Source: reference xen-pv-memory.md, section 6; DESIGN decision 8.
@@ -16,24 +17,6 @@ import { checkTranslations } from './translations.js';
 import type { Violation } from './violation.js';
 
 export type { Violation } from './violation.js';
-
-/** What the machine itself answers; I15 to I18 come with the guests' reports. */
-export const MACHINE_INVARIANTS = Object.freeze([
-  'I1',
-  'I2',
-  'I3',
-  'I4',
-  'I5',
-  'I6',
-  'I7',
-  'I8',
-  'I9',
-  'I10',
-  'I11',
-  'I12',
-  'I13',
-  'I14',
-] as const);
 
 /** Violations of the named invariants (all when none is named), guests' findings included. */
 export function auditMachine(checks: readonly string[] = [], guests: readonly GuestReport[] = []): Violation[] {
