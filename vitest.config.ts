@@ -19,7 +19,7 @@ const plugins = (variant: 'controlled' | 'parallel'): Plugin[] => [
 const counting = covered
   ? { setupFiles: ['build/vitest-coverage.mjs'], server: { deps: { external: [/\/dist\/(controlled|parallel)\//] } } }
   : {};
-const common = { ...counting, testTimeout: 20_000 };
+const common = { ...counting, testTimeout: 120_000 };
 
 export default defineConfig({
   test: {

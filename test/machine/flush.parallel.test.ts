@@ -51,7 +51,8 @@ describe('a flush request between threads', () => {
     expect(await race(100_000, 1, 5)).toBe(0);
   });
 
-  it('that is not waited for lets the frame be read: the test can tell', async () => {
+  // Tried again when the threads never met: on a busy machine each may run in a slice of its own.
+  it('that is not waited for lets the frame be read: the test can tell', { retry: 9 }, async () => {
     expect(await race(100_000, 0, 0)).toBeGreaterThan(0);
   });
 });
