@@ -1,4 +1,4 @@
-/** From a scenario's domain to a built one: sizes, kernel parameters, the words in which its guest counts. */
+/** From a scenario's domain to a built one: sizes and kernel parameters. */
 import type { Domid } from '../src/abi/frames.js';
 import { buildGuest, noRoom } from '../src/lab/run/build-guest.js';
 import type { DomainWords, MachinePlan } from '../src/lab/run/messages.js';
@@ -8,11 +8,11 @@ import { CONTROL, type Cpu } from '../src/sync/actor.js';
 import type { Steps } from '../src/sync/steps.js';
 import { prepareKernel } from '../guests/guest.js';
 import type { KernelParams } from '../guests/kernel/boot.js';
-import { COUNTER_NAMES, WARNING_NAMES } from '../guests/kernel/counters.js';
 import { image, layImage } from '../guests/kernel/domain-image.js';
-import { kernel, type Kernel } from '../guests/kernel/records.js';
+import type { Kernel } from '../guests/kernel/records.js';
 import { optionsOf } from './options.js';
 import { arenaChunks, imageSpec, MAX_GRANT_FRAMES, MAX_MAPTRACK_FRAMES } from './sizes.js';
+import { wordsOf } from './words.js';
 
 /** What a vCPU thread is told of its domain. */
 export interface Start {
@@ -48,14 +48,3 @@ export function* buildDomain(
   if (k === 0) throw noRoom(`the kernel of '${d.name}' (${String(memoryMib)} MiB)`);
   return { k, words: wordsOf(k, d), vcpus: guest.vcpus, start: { k, params } };
 }
-
-const wordsOf = (k: Kernel, d: DomainSpec): DomainWords => ({
-  domain: d.name,
-  domid: d.domid,
-  stop: kernel.windDown(k),
-  rounds: kernel.rounds(k),
-  counters: Object.fromEntries([
-    ...COUNTER_NAMES.map((name, i) => [name, kernel.counters(k) + i] as const),
-    ...WARNING_NAMES.map((name, i) => [`warning.${name}`, kernel.warnings(k) + 2 * i] as const),
-  ]),
-});
