@@ -23,7 +23,7 @@ import type { Tape } from '../../src/lab/tape/schema.js';
 
 const ALL = process.env['MODE'] === 'exhaustive';
 /** Every how many tapes one is audited at its end, and one after each operation. */
-const AT_END = ALL ? 1 : 12;
+const AT_END = ALL ? 1 : 24;
 const AT_EACH = ALL ? 10 : 120;
 const QUANTUM = 2;
 
