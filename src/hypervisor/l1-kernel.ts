@@ -21,7 +21,7 @@ const build: string = BUILD;
 export const FUSED = build !== 'controlled';
 
 /** High bits that the kernels leave to the long way: the grant mark, where it means something. */
-const slowHi = (): number => (peek(globals.debug) !== 0 ? PAGE_GNTTAB_HI : 0);
+export const slowHi = (): number => (peek(globals.debug) !== 0 ? PAGE_GNTTAB_HI : 0);
 
 /** Takes the references of the entries of `d`'s table at `base` from `i` on; answers the first one left to the caller. */
 export function* promoteFrom(cpu: Cpu, base: number, i: number, d: DomainRef): Steps<number> {

@@ -46,6 +46,7 @@ import { modL1Entry } from './l1e.js';
 import { setM2p } from './m2p.js';
 import { getPage, getPageType, pageLock, pageUnlock, putPage, putPageType } from './page.js';
 import { argLo, createContinuation, hypercallPreemptCheck } from './preempt.js';
+import { updateRun } from './update-run.js';
 import { modUpperEntry } from './upper.js';
 
 /** Where one request is copied to, and the word through which `done` goes to the guest. */
@@ -98,6 +99,11 @@ function* updates(cpu: Cpu, ptOwner: DomainRef, pgOwner: DomainRef): Steps<numbe
       break;
     }
     const at = (base + i * MMU_UPDATE_WORDS * 4) as Va;
+    const run = yield* updateRun(cpu, at, count - i, ptOwner, pgOwner);
+    if (run > 0) {
+      i += run - 1;
+      continue;
+    }
     rc = (yield* copyFromVa(cpu, at, request(cpu), MMU_UPDATE_WORDS))
       ? yield* oneUpdate(cpu, ptOwner, pgOwner)
       : -EFAULT;

@@ -183,6 +183,43 @@ describe('kernels', () => {
     );
   });
 
+  it('runs of updates: WebAssembly and twin do as many with the same counts, entries and left-overs', () => {
+    const reqs = mfnWord(9 as Mfn);
+    const request = fc.record({
+      index: fc.integer({ min: 0, max: 63 }),
+      other: fc.oneof({ weight: 60, arbitrary: fc.constant(0) }, fc.constantFrom(1, 2, 4, 0x1000, -1)),
+      entry: fc.oneof({ weight: 40, arbitrary: goodEntry }, anyEntry),
+    });
+    const program = fc.tuple(world, fc.array(request, { minLength: 1, maxLength: 32 }));
+    const run = (
+      w: World,
+      requests: readonly (typeof request extends fc.Arbitrary<infer T> ? T : never)[],
+      k: Kernels,
+    ) => {
+      lay(w);
+      requests.forEach((r, i) => {
+        const ptr = (TABLE << 12) | (8 * r.index);
+        words[reqs + 4 * i] = r.other === -1 ? ptr : ptr ^ r.other;
+        words[reqs + 4 * i + 1] = r.other === -1 ? 1 : 0;
+        words[reqs + 4 * i + 2] = (r.entry.frame << 12) | r.entry.lo;
+        words[reqs + 4 * i + 3] = r.entry.hi;
+      });
+      const n = requests.length;
+      const answer = k.updateL1(reqs, n, TABLE, OWNER, FRAME_TABLE, FRAMES, BAD_LO, BAD_HI, FLUSH_CLOCK);
+      return { answer, state: [...records(), ...table(), ...words.slice(reqs, reqs + 4 * n)].join() };
+    };
+    const done = new Set<boolean>();
+    fc.assert(
+      fc.property(program, ([w, requests]) => {
+        const a = run(w, requests, twin);
+        expect(run(w, requests, wasm)).toEqual(a);
+        done.add(a.answer === requests.length);
+      }),
+      { seed: 15, numRuns: 600 },
+    );
+    expect(done.size).toBe(2);
+  });
+
   it('an entry is stored as Xen adjusts it: kernel pages marked, user pages global', () => {
     const frames = Array.from({ length: COUNT }, () => ({ count: 2 | PGC_allocated, type: WRITABLE, owner: OWNER }));
     const entries = Array.from({ length: ENTRIES }, (_, i) => ({

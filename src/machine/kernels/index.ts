@@ -7,9 +7,9 @@ import { BUILD } from '../../sync/primitives.js';
 import { twin } from './twin.js';
 import { wasmKernels } from './wasm.js';
 
-export { CHANGED_HANDS } from './kernels.js';
+export { CHANGED_HANDS, STORED_NEXT, TAKEN_NEXT } from './kernels.js';
 
 const build: string = BUILD;
 
-export const { validateL1, unvalidateL1, countPresent, listPresent, zeroPage, copyPage } =
+export const { validateL1, unvalidateL1, updateL1, countPresent, listPresent, zeroPage, copyPage } =
   build === 'controlled' ? twin : wasmKernels();

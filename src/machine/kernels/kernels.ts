@@ -9,6 +9,11 @@
 /** In an answer of `validateL1`: the entry's references are held although its frame changed hands; drop them. */
 export const CHANGED_HANDS = 1024;
 
+/** In an answer of `updateL1`: the next request is stored too; its value words now hold the old entry, still to be put. */
+export const STORED_NEXT = 1 << 16;
+/** In an answer of `updateL1`: nothing of the next request is done but its references, of a frame that changed hands. */
+export const TAKEN_NEXT = 1 << 17;
+
 export interface Kernels {
   /**
    * Takes the references of the present entries of the L1 at word `base`, from index `from` on, and stores each entry
@@ -35,6 +40,22 @@ export interface Kernels {
     to: number,
     frameTable: number,
     frames: number,
+    badHi: number,
+    clock: number,
+  ) => number;
+  /**
+   * Makes the `count` mmu_update requests at `reqs` that are normal updates of entries of the L1 `mfn`, whose page lock
+   * is held. Answers how many were done before the first that is none, or not a common case; perhaps with STORED_NEXT or
+   * TAKEN_NEXT.
+   */
+  readonly updateL1: (
+    reqs: number,
+    count: number,
+    mfn: number,
+    owner: number,
+    frameTable: number,
+    frames: number,
+    badLo: number,
     badHi: number,
     clock: number,
   ) => number;

@@ -112,6 +112,129 @@
       (br $next))
     (unreachable))
 
+  ;; One present entry's references: 0 taken, 1 nothing done (not a common case), 2 taken but the frame changed hands.
+  (func $get (param $e i64) (param $owner i32) (param $table i32) (param $frames i32) (result i32)
+    (local $lo i32) (local $r i32) (local $own i32) (local $x i64) (local $y i64) (local $n i64)
+    (local.set $lo (i32.wrap_i64 (local.get $e)))
+    (if (i64.ne (i64.and (local.get $e) (i64.const 0x000fffff00000000)) (i64.const 0)) (then (return (i32.const 1))))
+    (if (i32.ge_u (i32.shr_u (local.get $lo) (i32.const 12)) (local.get $frames)) (then (return (i32.const 1))))
+    (local.set $r (i32.add (i32.shl (local.get $table) (i32.const 2))
+      (i32.shl (i32.shr_u (local.get $lo) (i32.const 12)) (i32.const 4))))
+    (local.set $own (i32.load offset=8 (local.get $r)))
+    (if (i32.ne (i32.and (local.get $own) (i32.const 0xffff)) (local.get $owner)) (then (return (i32.const 1))))
+    (local.set $x (i64.load (local.get $r)))
+    (loop $again
+      (if (i32.le_u
+            (i32.and (i32.add (i32.wrap_i64 (local.get $x)) (i32.const 2)) (i32.const 0x03ffffff))
+            (i32.const 2))
+        (then (return (i32.const 1))))
+      (local.set $n (i64.add (local.get $x) (i64.const 1)))
+      (if (i32.and (local.get $lo) (i32.const 2))
+        (then
+          (if (i64.ne (i64.and (local.get $x) (i64.const 0x5c00000000000000)) (i64.const 0x5c00000000000000))
+            (then (return (i32.const 1))))
+          (if (i64.eq (i64.and (local.get $x) (i64.const 0x03ffffff00000000)) (i64.const 0x03ffffff00000000))
+            (then (return (i32.const 1))))
+          (local.set $n (i64.add (local.get $n) (i64.const 0x100000000)))))
+      (local.set $y (i64.atomic.rmw.cmpxchg (local.get $r) (local.get $x) (local.get $n)))
+      (if (i64.ne (local.get $y) (local.get $x))
+        (then (local.set $x (local.get $y)) (br $again))))
+    (i32.shl (i32.ne (i32.load offset=8 (local.get $r)) (local.get $own)) (i32.const 1)))
+
+  ;; Drops them: 0 done, 1 nothing done. With $really 0 only says whether it would.
+  (func $put
+    (param $e i64) (param $table i32) (param $frames i32) (param $badHi i32) (param $clock i32) (param $really i32)
+    (result i32)
+    (local $lo i32) (local $r i32) (local $count i32) (local $x i64) (local $y i64) (local $n i64)
+    (local.set $lo (i32.wrap_i64 (local.get $e)))
+    (if (i32.and (i32.wrap_i64 (i64.shr_u (local.get $e) (i64.const 32)))
+          (i32.or (local.get $badHi) (i32.const 0xfffff)))
+      (then (return (i32.const 1))))
+    (if (i32.ge_u (i32.shr_u (local.get $lo) (i32.const 12)) (local.get $frames)) (then (return (i32.const 1))))
+    (local.set $r (i32.add (i32.shl (local.get $table) (i32.const 2))
+      (i32.shl (i32.shr_u (local.get $lo) (i32.const 12)) (i32.const 4))))
+    (local.set $x (i64.load (local.get $r)))
+    (loop $again
+      (if (i32.le_u (i32.and (i32.wrap_i64 (local.get $x)) (i32.const 0x03ffffff)) (i32.const 1))
+        (then (return (i32.const 1))))
+      (if (i32.and (i32.wrap_i64 (local.get $x)) (i32.const 0x20000000)) (then (return (i32.const 1))))
+      (local.set $n (i64.sub (local.get $x) (i64.const 1)))
+      (if (i32.and (local.get $lo) (i32.const 2))
+        (then
+          (if (i64.ne (i64.and (local.get $x) (i64.const 0x5c00000000000000)) (i64.const 0x5c00000000000000))
+            (then (return (i32.const 1))))
+          (local.set $count (i32.and (i32.wrap_i64 (i64.shr_u (local.get $x) (i64.const 32))) (i32.const 0x03ffffff)))
+          (if (i32.eqz (local.get $count)) (then (return (i32.const 1))))
+          (if (i32.eq (local.get $count) (i32.const 2))
+            (then (if (i64.ne (i64.and (local.get $x) (i64.const 0x40000000)) (i64.const 0))
+              (then (return (i32.const 1))))))
+          (local.set $n (i64.sub (local.get $n) (i64.const 0x100000000)))))
+      (if (i32.eqz (local.get $really)) (then (return (i32.const 0))))
+      (if (i32.and (i32.and (local.get $lo) (i32.const 2)) (i32.shl (i32.eq (local.get $count) (i32.const 1)) (i32.const 1)))
+        (then (i32.store offset=12 (local.get $r) (i32.atomic.load (local.get $clock)))))
+      (local.set $y (i64.atomic.rmw.cmpxchg (local.get $r) (local.get $x) (local.get $n)))
+      (if (i64.ne (local.get $y) (local.get $x))
+        (then (local.set $x (local.get $y)) (br $again))))
+    (i32.const 0))
+
+  ;; Normal updates (ptr, val) from $reqs on, of entries of the one L1 $mfn, whose page lock is held. Stops at a request of
+  ;; another kind or table and at whatever is not a common case. Answers how many were done; plus 65536 when the next one
+  ;; was stored as well, its old entry (now in its val) still holding its references; plus 131072 when nothing of the next
+  ;; one was done but the new entry's references were taken while its frame changed hands.
+  (func (export "updateL1")
+    (param $reqs i32) (param $count i32) (param $mfn i32) (param $owner i32) (param $table i32) (param $frames i32)
+    (param $badLo i32) (param $badHi i32) (param $clock i32) (result i32)
+    (local $i i32) (local $q i32) (local $slot i32) (local $ptr i32) (local $rc i32)
+    (local $new i64) (local $old i64) (local $bad i64)
+    (local.set $q (i32.shl (local.get $reqs) (i32.const 2)))
+    (local.set $clock (i32.shl (local.get $clock) (i32.const 2)))
+    (local.set $bad (i64.or (i64.extend_i32_u (local.get $badLo))
+      (i64.shl (i64.extend_i32_u (local.get $badHi)) (i64.const 32))))
+    (loop $next
+      (if (i32.ge_u (local.get $i) (local.get $count)) (then (return (local.get $count))))
+      (local.set $ptr (i32.load (local.get $q)))
+      (if (i32.load offset=4 (local.get $q)) (then (return (local.get $i))))
+      (if (i32.ne (i32.shr_u (local.get $ptr) (i32.const 12)) (local.get $mfn)) (then (return (local.get $i))))
+      (if (i32.and (local.get $ptr) (i32.const 7)) (then (return (local.get $i))))
+      (local.set $slot (i32.and (local.get $ptr) (i32.const -8)))
+      (local.set $new (i64.load offset=8 (local.get $q)))
+      (local.set $old (i64.atomic.load (local.get $slot)))
+      (if (i32.and (i32.wrap_i64 (local.get $new)) (i32.const 1))
+        (then
+          (if (i64.ne (i64.and (local.get $new) (local.get $bad)) (i64.const 0)) (then (return (local.get $i))))
+          (if (i64.eqz (i64.and (local.get $new) (i64.const 4)))
+            (then (local.set $new (i64.or (local.get $new) (i64.const 0x0010000000000004))))
+            (else (if (i64.eqz (i64.and (local.get $new) (i64.const 0x0010000000000000)))
+              (then (local.set $new (i64.or (local.get $new) (i64.const 0x100)))))))))
+      (block $stored
+        ;; nothing but flags without references differs
+        (if (i32.and
+              (i32.and (i32.wrap_i64 (local.get $new)) (i32.const 1))
+              (i64.eqz (i64.and (i64.xor (local.get $new) (local.get $old)) (i64.const 0x000ffffffffff09b))))
+          (then (i64.atomic.store (local.get $slot) (local.get $new)) (br $stored)))
+        (if (i32.and (i32.wrap_i64 (local.get $old)) (i32.const 1))
+          (then
+            (if (call $put (local.get $old) (local.get $table) (local.get $frames) (local.get $badHi) (local.get $clock)
+                  (i32.const 0))
+              (then (return (local.get $i))))))
+        (if (i32.and (i32.wrap_i64 (local.get $new)) (i32.const 1))
+          (then
+            (local.set $rc (call $get (local.get $new) (local.get $owner) (local.get $table) (local.get $frames)))
+            (if (i32.eq (local.get $rc) (i32.const 1)) (then (return (local.get $i))))
+            (if (local.get $rc) (then (return (i32.or (local.get $i) (i32.const 131072)))))))
+        (i64.atomic.store (local.get $slot) (local.get $new))
+        (if (i32.and (i32.wrap_i64 (local.get $old)) (i32.const 1))
+          (then
+            (if (call $put (local.get $old) (local.get $table) (local.get $frames) (local.get $badHi) (local.get $clock)
+                  (i32.const 1))
+              (then
+                (i64.store offset=8 (local.get $q) (local.get $old))
+                (return (i32.or (local.get $i) (i32.const 65536))))))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (local.set $q (i32.add (local.get $q) (i32.const 16)))
+      (br $next))
+    (unreachable))
+
   ;; Number of present entries of the table at $base.
   (func (export "countPresent") (param $base i32) (result i32)
     (local $p i32) (local $end i32) (local $a v128) (local $b v128) (local $one v128)
