@@ -12,7 +12,6 @@
  */
 import type { Pfn, Va } from '../../src/abi/frames.js';
 import { GNTST_okay } from '../../src/abi/grant.js';
-import { ENTRIES } from '../../src/abi/pte.js';
 import { RANK } from '../../src/sync/lock-order.js';
 import { ld, peek, st } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
@@ -22,27 +21,25 @@ import { userAnswer } from '../drivers/gntdev/unmap.js';
 import type { KernelCpu } from '../kernel/context.js';
 import { WARN } from '../kernel/counters.js';
 import { warn } from '../kernel/count.js';
-import { addVa, alignDown, L1_SPAN, L2_SPAN, PFN_NONE } from '../kernel/layout.js';
+import { addVa, alignDown, L2_SPAN, PFN_NONE } from '../kernel/layout.js';
 import { flushLazyMmu } from '../kernel/lazy.js';
 import { klock, kunlock } from '../kernel/lock.js';
 import type { Mm } from '../kernel/mm.js';
-import { pfnToMfn } from '../kernel/p2m.js';
 import { page, pageOf, type Page } from '../kernel/page.js';
-import { machineHi, machineLo } from '../kernel/pte.js';
 import { ptlOf, splitLocks } from '../kernel/ptl.js';
 import type { Kernel } from '../kernel/records.js';
 import { CLEAR_DONE, CLEAR_KEEP, CLEAR_PLAIN } from '../kernel/vm-ops.js';
 import { firstVma, nextVma, vma, vmaEnd, VM_OPS_GNTDEV, vmaStart, type Vma } from '../kernel/vma.js';
 import { findL1, makeL1 } from '../kernel/walk.js';
-import { ldVa, stVa } from '../kernel/words.js';
-import { callUnmap, mapCapacity, putUnmap, unmapStatus } from '../xen/grant-ops.js';
+import { stVa } from '../kernel/words.js';
 import { baseDesign } from './base.js';
 import type { TeardownDesign } from './design.js';
-import { grantIndex, grantVma, mapOfVma, unmapKernelOf, unmapKernelRange, unmapUserEntry } from './grant-entry.js';
+import { unmapKernelOf, unmapKernelRange, unmapUserEntry } from './grant-entry.js';
 import { keepTable, unkeepTable } from './kept.js';
 import { checkSlots } from './slot-check.js';
 import { handleArray } from './slot-layouts.js';
-import { allEmpty, allocSlots, emptySlot, freeSlots, slotHandle, storeSlotWord, type SlotLayout } from './slots.js';
+import { slotAnswer, unmapSlots } from './slot-unmap.js';
+import { allocSlots, freeSlots, slotHandle, storeSlotWord, type SlotLayout } from './slots.js';
 
 /** The word of its own that this kernel's struct page has for the purpose. */
 export const ownField = (p: Page): number => page.secondary(p);
@@ -73,46 +70,11 @@ export function makePrivatePage(name: string, l: SlotLayout, field: SlotField): 
     return true;
   }
 
-  /** Xen's answer for slot `i`: the driver is told, by address; the slot is emptied or kept. */
-  function* answered(c: KernelCpu, m: Mm, table: Pfn, s: Pfn, i: number, status: number): Steps<void> {
-    const va = addVa(yield* ldVa(page.index(pageOf(c.k, table))), i * L1_SPAN);
-    const v = yield* grantVma(c, m, va);
-    if (v === 0) yield* warn(c, WARN.designState, table);
-    else {
-      const e = entryOf(mapOfVma(v), yield* grantIndex(mapOfVma(v), va));
-      if (!(yield* l.agrees(c, s, i, e, restoresBacking(c)))) yield* warn(c, WARN.designState, table);
-      yield* userAnswer(c, mapOfVma(v), e, status);
-    }
-    if (status === GNTST_okay) yield* emptySlot(c, l, s, i);
-  }
-
-  /** Unmaps every slot in use, a capacity at a time. */
-  function* unmapSlots(c: KernelCpu, m: Mm, table: Pfn, s: Pfn): Steps<void> {
-    const mfn = yield* pfnToMfn(c, table);
-    for (let first = 0; first < ENTRIES;) {
-      let n = 0;
-      let end = first;
-      for (; end < ENTRIES && n < mapCapacity(c); end++) {
-        const handle = yield* slotHandle(c, l, s, end);
-        if (handle !== NO_HANDLE) yield* putUnmap(c, n++, machineLo(mfn, end), machineHi(mfn), handle);
-      }
-      if (n === 0) return;
-      const r = yield* callUnmap(c, n);
-      n = 0;
-      for (let i = first; i < end; i++) {
-        if ((yield* slotHandle(c, l, s, i)) === NO_HANDLE) continue;
-        yield* answered(c, m, table, s, i, r < 0 ? r : yield* unmapStatus(c, n++));
-      }
-      first = end;
-    }
-  }
-
   /** Unmaps what is left and frees the slots; false, and the table is kept typed, when something would not go. */
   function* emptyTable(c: KernelCpu, m: Mm, table: Pfn): Steps<boolean> {
     const s = yield* slotsOf(c, table);
     if (s === PFN_NONE) return true;
-    yield* unmapSlots(c, m, table, s);
-    if (!(yield* allEmpty(c, l, s))) {
+    if (!(yield* unmapSlots(c, l, m, table, s))) {
       yield* keepTable(c, table);
       return false;
     }
@@ -129,7 +91,7 @@ export function makePrivatePage(name: string, l: SlotLayout, field: SlotField): 
     if (handle === NO_HANDLE) return CLEAR_PLAIN;
     yield* flushLazyMmu(c);
     const status = yield* unmapUserEntry(c, table, i, handle);
-    yield* answered(c, m, table, s, i, status);
+    yield* slotAnswer(c, l, m, table, s, i, status);
     return status === GNTST_okay ? CLEAR_DONE : CLEAR_KEEP;
   }
 

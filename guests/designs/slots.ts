@@ -13,13 +13,12 @@ import { PAGE_WORDS } from '../../src/abi/frames.js';
 import { ENTRIES } from '../../src/abi/pte.js';
 import { peek, poke, st } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
-import { NO_HANDLE } from '../drivers/gntdev/map.js';
 import { allocZeroedPage } from '../kernel/alloc.js';
 import type { KernelCpu } from '../kernel/context.js';
 import { addVa, directVa, PFN_NONE } from '../kernel/layout.js';
 import { releasePage } from '../kernel/lru.js';
 import { page, pageOf } from '../kernel/page.js';
-import { percpu, type Kernel } from '../kernel/records.js';
+import { percpu, SCAN_TABLES, type Kernel } from '../kernel/records.js';
 import { stillWord } from '../kernel/still.js';
 
 export interface SlotLayout {
@@ -79,26 +78,38 @@ export function* allocSlots(c: KernelCpu, l: SlotLayout): Steps<Pfn> {
   return s;
 }
 
-/** Fills whole pages' worth at a time from the vCPU's own words. */
+/** The words of this vCPU's own in which slots are put together and looked through; none but its owner touches them. */
+const own = (c: KernelCpu): number => peek(percpu.scan(c.pc)) + (SCAN_TABLES - 1) * PAGE_WORDS;
+
+/** Fills a page at a time. */
 function* blank(c: KernelCpu, l: SlotLayout, s: Pfn): Steps<void> {
   if (l.empty === 0) return;
-  const from = peek(percpu.scan(c.pc));
-  for (let i = 0; i < PAGE_WORDS; i++) poke(from + i, l.empty);
+  for (let i = 0; i < PAGE_WORDS; i++) poke(own(c) + i, l.empty);
   for (let n = 0; n < l.words; n += PAGE_WORDS) {
-    yield* c.g.storeWords(slotVa(c, s, n), from, Math.min(PAGE_WORDS, l.words - n));
+    yield* c.g.storeWords(slotVa(c, s, n), own(c), Math.min(PAGE_WORDS, l.words - n));
   }
+}
+
+/** Words looked through at a time; their handles are gathered in the words before. */
+const PIECE = PAGE_WORDS - ENTRIES;
+
+/** Copies the handles of all slots to words of this vCPU's own; answers the first one's address. PTE lock held. */
+export function* loadHandles(c: KernelCpu, l: SlotLayout, s: Pfn): Steps<number> {
+  const out = own(c);
+  const piece = out + ENTRIES;
+  for (let first = 0, i = 0; i < ENTRIES; first += PIECE) {
+    yield* c.g.loadWords(piece, slotVa(c, s, first), Math.min(PIECE, l.words - first));
+    for (; i < ENTRIES && l.handleWord(i) < first + PIECE; i++) {
+      poke(out + i, l.decode(peek(piece + l.handleWord(i) - first)));
+    }
+  }
+  return out;
 }
 
 export function* freeSlots(c: KernelCpu, s: Pfn): Steps<void> {
   const second = peek(page.private(pageOf(c.k, s))) as Pfn;
   if (second !== PFN_NONE) yield* releasePage(c, second);
   yield* releasePage(c, s);
-}
-
-/** Whether every slot is empty. */
-export function* allEmpty(c: KernelCpu, l: SlotLayout, s: Pfn): Steps<boolean> {
-  for (let i = 0; i < ENTRIES; i++) if ((yield* slotHandle(c, l, s, i)) !== NO_HANDLE) return false;
-  return true;
 }
 
 /** The handle in slot `i` in a still machine. */

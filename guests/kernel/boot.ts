@@ -38,7 +38,7 @@ import { notifier, subscription } from './notifier.js';
 import { pfnToMfn } from './p2m.js';
 import { page, pageArrayWords, pageOf, PG_ballooned, PG_free, PG_pinned, PG_reserved, PG_table } from './page.js';
 import { KERNEL_RW } from './pte.js';
-import { kernel, percpu, type Kernel, type Percpu } from './records.js';
+import { kernel, percpu, SCAN_TABLES, type Kernel, type Percpu } from './records.js';
 import { task } from './task.js';
 import { vma } from './vma.js';
 import { pokeVa } from './words.js';
@@ -98,11 +98,11 @@ export function* layKernel(cpu: KernelCpu['cpu'], k: Kernel, p: KernelParams): S
   for (const [i, a] of p.actors.entries()) poke(kernel.actors(k) + i, a);
   const pages = yield* arenaAlloc(cpu, p.arena, chunksFor(pageArrayWords(p.spec.maxPfn)));
   const percpus = yield* arenaAlloc(cpu, p.arena, chunksFor(p.spec.vcpus * percpu.words));
-  const scan = yield* arenaAlloc(cpu, p.arena, 3 * p.spec.vcpus);
+  const scan = yield* arenaAlloc(cpu, p.arena, SCAN_TABLES * p.spec.vcpus);
   if (pages === 0 || percpus === 0 || scan === 0) return false;
   poke(kernel.pages(k), pages);
   poke(kernel.percpus(k), percpus);
-  for (let i = 0; i < p.spec.vcpus; i++) layPercpu(percpuOf(k, i), p.spec, i, scan + i * 3 * CHUNK);
+  for (let i = 0; i < p.spec.vcpus; i++) layPercpu(percpuOf(k, i), p.spec, i, scan + i * SCAN_TABLES * CHUNK);
   for (const head of [kernel.freePages, kernel.balloonPages, kernel.lru, kernel.runqueue, kernel.tasks]) {
     yield* listInit(head(k));
   }

@@ -173,11 +173,13 @@ export const percpu = record('percpu', {
   gather: GATHER_WORDS,
   /** Map of the VMAs that a munmap here has detached. */
   detached: 2,
-  /** Three tables' worth of words: copies of upper tables being walked (pin.ts), one per level. */
+  /** SCAN_TABLES tables' worth of words: copies of upper tables being walked (pin.ts), one per level, and one for the design. */
   scan: 1,
   designWords: 8,
 });
 export type Percpu = Ref<'percpu'>;
+
+export const SCAN_TABLES = 4;
 
 export const LAZY_NONE = 0;
 export const LAZY_MMU = 1;

@@ -22,7 +22,7 @@ export interface Crowd {
 
 /** All is set up on the first vCPU; both stand aside. */
 export function* gather(design: TeardownDesign, splitPteLocks: boolean): Steps<Crowd> {
-  const lab = yield* openLab(design, { vcpus: 2, splitPteLocks, populated: 768 });
+  const lab = yield* openLab(design, { vcpus: 2, splitPteLocks, populated: 448 });
   const { c, mapper } = lab;
   yield* bootVcpu(mapper, 1);
   yield* mapper.vcpus[1]!.park();

@@ -37,8 +37,8 @@ export interface Lab {
 /** Both domains booted; the granter's vCPU stands aside. */
 export function* openLab(design: TeardownDesign, o: DomainOptions = {}, debug = false): Steps<Lab> {
   bootMachine({ debug });
-  const granter = yield* makeDomain({ domid: GRANTER, privileged: false, populated: 1100 });
-  const mapper = yield* makeDomain({ populated: 512, ballooned: 1100, ...o, domid: MAPPER, privileged: false, design });
+  const granter = yield* makeDomain({ domid: GRANTER, privileged: false, populated: 256 });
+  const mapper = yield* makeDomain({ populated: 320, ballooned: 64, ...o, domid: MAPPER, privileged: false, design });
   const g = yield* bootVcpu(granter);
   yield* granter.vcpus[0]!.park();
   const c = yield* bootVcpu(mapper);
