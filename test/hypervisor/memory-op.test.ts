@@ -9,6 +9,7 @@ import { EFAULT, EINVAL, ENOMEM, ENOSYS, EPERM, ESRCH } from '../../src/abi/errn
 import { DOMID_SELF, makeVa, type Mfn } from '../../src/abi/frames.js';
 import { HYPERVISOR_memory_op } from '../../src/abi/hypercall.js';
 import * as mem from '../../src/abi/memory.js';
+import { MMU_MACHPHYS_UPDATE } from '../../src/abi/mmu.js';
 import { domain } from '../../src/hypervisor/domain.js';
 import { globals } from '../../src/hypervisor/globals.js';
 import { m2pEntry } from '../../src/hypervisor/m2p.js';
@@ -76,6 +77,8 @@ function exchange(d: Dom, values: readonly Arg[], pfns: readonly Arg[], dom = DO
 describe('decrease_reservation', () => {
   it('frees an unused frame; nobody owns it any more, its M2P entry is invalid', () => {
     const before = tot(d0);
+    expect(d0.update([{ t: at(0), v: 0x99, cmd: MMU_MACHPHYS_UPDATE }])).toEqual([0, 1]);
+    expect(m2p(at(0))).toEqual([0x99, 0]);
     expect(reserve(d0, mem.XENMEM_decrease_reservation, [at(0), at(1)])).toBe(2);
     expect([owner(at(0)), refs(at(0)), tot(d0) - before]).toEqual([NO_OWNER, 0, -2]);
     expect(m2p(at(0))).toEqual([-1, -1]);

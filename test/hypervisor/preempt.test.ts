@@ -135,6 +135,11 @@ describe.each([1, 2, 3, 7])('with a quantum of %i checks', (quantum) => {
     const [, q] = pair({ quantum });
     const tq = tree(q);
     expect(q.pin(4, tq.l4)).toBe(0);
+    // Another L4 links to it: its pin goes first, and what the link keeps valid is invalidated by force, in parts too.
+    const [linker] = q.frames(1) as [Mfn];
+    expect(q.pin(4, linker)).toBe(0);
+    expect(q.set(linker, 5, pte(tq.l4, RO))).toBe(0);
+    expect(tq.l4).toBeLessThan(linker);
     poke(actor.mode(q.cpu), MODE_OFF);
     let n = 0;
     let rc: number;

@@ -92,33 +92,38 @@ describe('vCPUs of several domains on the same frames', () => {
     expect(overlaps).toBeGreaterThan(300);
   });
 
-  it('do so too with two vCPUs of one domain, which change bases and read each other’s arguments', { timeout: 60_000 }, () => {
-    let continuations = 0;
-    for (let seed = 1; seed <= 40; seed++) {
-      const random = xorshift(seed * 31);
-      const [d0, d1] = machine({ quantum: seed % 3 }, [{ domid: 1, vcpus: 2 }]) as [Dom, Dom];
-      const second = vcpuOf(d1.d, 1);
-      expect(run(() => newGuestCr3(second, d1.l4, 0))).toBe(0);
-      const pool = new Pool(d1);
-      const foreign = Object.assign(Object.create(Pool.prototype) as Pool, pool, { dom: d0 });
-      const bodies = [d1.cpu, second, d0.cpu].map((cpu, who) => {
-        const program = steps(random, 8 + (seed % 12)).map((s): Step => (s[0] === 17 ? [18, s[1], s[2], s[3]] : s));
-        return function* body(): Steps<void> {
-          for (const s of program) {
-            if (who < 2) yield* oneCall(pool, cpu, s, DOMID_SELF);
-            else if (s[0] < 15) yield* oneCall(foreign, cpu, s, 1);
-          }
-        };
-      });
-      ok(interleave(bodies, randomWalk(seed)));
-      for (const v of [d1.cpu, second, d0.cpu]) continuations += peek(vcpu.nContinuations(v));
-      if ([d1.cpu, second, d0.cpu].some((v) => peek(vcpu.nLostTables(v)) > 0)) continue;
-      // A call that goes on may find other arguments: then what it began stays partial, with all counts right.
-      expect([seed, recount(false)]).toEqual([seed, []]);
-      expect(totals()).toEqual([]);
-    }
-    expect(continuations).toBeGreaterThan(200);
-  });
+  it(
+    'do so too with two vCPUs of one domain, which change bases and read each other’s arguments',
+    { timeout: 60_000 },
+    () => {
+      let continuations = 0;
+      // In schedule 85 an attempt to finish a partial table is interrupted before it changed anything.
+      for (const seed of [...Array.from({ length: 40 }, (_, i) => i + 1), 85]) {
+        const random = xorshift(seed * 31);
+        const [d0, d1] = machine({ quantum: seed % 3 }, [{ domid: 1, vcpus: 2 }]) as [Dom, Dom];
+        const second = vcpuOf(d1.d, 1);
+        expect(run(() => newGuestCr3(second, d1.l4, 0))).toBe(0);
+        const pool = new Pool(d1);
+        const foreign = Object.assign(Object.create(Pool.prototype) as Pool, pool, { dom: d0 });
+        const bodies = [d1.cpu, second, d0.cpu].map((cpu, who) => {
+          const program = steps(random, 8 + (seed % 12)).map((s): Step => (s[0] === 17 ? [18, s[1], s[2], s[3]] : s));
+          return function* body(): Steps<void> {
+            for (const s of program) {
+              if (who < 2) yield* oneCall(pool, cpu, s, DOMID_SELF);
+              else if (s[0] < 15) yield* oneCall(foreign, cpu, s, 1);
+            }
+          };
+        });
+        ok(interleave(bodies, randomWalk(seed)));
+        for (const v of [d1.cpu, second, d0.cpu]) continuations += peek(vcpu.nContinuations(v));
+        if ([d1.cpu, second, d0.cpu].some((v) => peek(vcpu.nLostTables(v)) > 0)) continue;
+        // A call that goes on may find other arguments: then what it began stays partial, with all counts right.
+        expect([seed, recount(false)]).toEqual([seed, []]);
+        expect(totals()).toEqual([]);
+      }
+      expect(continuations).toBeGreaterThan(200);
+    },
+  );
 
   it('do so too when the domain is destroyed meanwhile', { timeout: 60_000 }, () => {
     let zombies = 0;
@@ -159,19 +164,20 @@ describe('references and types under every kind of schedule', () => {
       put(a, 0, pte(x, RW));
       const cpus = [1, 2, 3].map((i) => sibling(d0, i));
       const taken: string[] = [];
-      const bodies = cpus.map((cpu, i) =>
-        function* user(): Steps<void> {
-          const type = i === 0 ? PGT_writable_page : PGT_l1_page_table;
-          for (let n = 0; n < 3; n++) {
-            if (!(yield* getPage(cpu, a, d0.domid as never))) throw new Error('lost its frame');
-            if ((yield* getPageType(cpu, a, type)) === 0) {
-              taken.push(typeOf(a));
-              if (i === 2 && (yield* pageLock(cpu, a))) yield* pageUnlock(cpu, a);
-              yield* putPageType(cpu, a);
+      const bodies = cpus.map(
+        (cpu, i) =>
+          function* user(): Steps<void> {
+            const type = i === 0 ? PGT_writable_page : PGT_l1_page_table;
+            for (let n = 0; n < 3; n++) {
+              if (!(yield* getPage(cpu, a, d0.domid as never))) throw new Error('lost its frame');
+              if ((yield* getPageType(cpu, a, type)) === 0) {
+                taken.push(typeOf(a));
+                if (i === 2 && (yield* pageLock(cpu, a))) yield* pageUnlock(cpu, a);
+                yield* putPageType(cpu, a);
+              }
+              yield* putPage(cpu, a);
             }
-            yield* putPage(cpu, a);
-          }
-        },
+          },
       );
       ok(interleave(bodies, randomWalk(seed)));
       expect([typeCount(a), recount()]).toEqual([0, []]);
