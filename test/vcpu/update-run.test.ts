@@ -88,7 +88,7 @@ describe('a batch of updates', () => {
         expect(outcome(requests, 40) === single).toBe(true);
         expect(outcome(requests, 7) === single).toBe(true);
       }),
-      { seed: 21, numRuns: 12 },
+      { seed: 21, numRuns: 40 },
     );
   }, 60_000);
 });
