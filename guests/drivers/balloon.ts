@@ -8,7 +8,7 @@
  */
 import type { Pfn } from '../../src/abi/frames.js';
 import { XENMEM_decrease_reservation, XENMEM_populate_physmap } from '../../src/abi/memory.js';
-import { UVMF_INVLPG } from '../../src/abi/mmu.js';
+import { UVMF_ALL, UVMF_INVLPG } from '../../src/abi/mmu.js';
 import { entryLo, PAGE_NX_HI } from '../../src/abi/pte.js';
 import { st } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
@@ -37,7 +37,8 @@ export function* balloonOut(c: KernelCpu): Steps<boolean> {
   const pfn = yield* allocZeroedPage(c);
   if (pfn === PFN_NONE) return false;
   const mfn = yield* pfnToMfn(c, pfn);
-  if (!(yield* setDirect(c, pfn, 0, 0, UVMF_INVLPG))) {
+  // everywhere: another vCPU's stale translation would lead to a frame that is Xen's, or no longer this page's
+  if (!(yield* setDirect(c, pfn, 0, 0, UVMF_INVLPG | UVMF_ALL))) {
     yield* releasePage(c, pfn);
     return false;
   }

@@ -10,6 +10,7 @@ export const XEN_DOMCTL_destroydomain = 2;
 export const XEN_DOMCTL_pausedomain = 3;
 export const XEN_DOMCTL_unpausedomain = 4;
 export const XEN_DOMCTL_getdomaininfo = 5;
+export const XEN_DOMCTL_max_mem = 11;
 export const XEN_DOMCTL_getpageframeinfo3 = 61;
 
 /** struct xen_domctl: u32 cmd, u32 interface_version, u16 domain, pad; then the command's own structure. */
@@ -46,3 +47,14 @@ export const XEN_DOMCTL_PFINFO_L1TAB = 1 << 28;
 export const XEN_DOMCTL_PFINFO_LTABTYPE_MASK = 7 << 28;
 export const XEN_DOMCTL_PFINFO_LPINTAB = 1 << 31;
 export const XEN_DOMCTL_PFINFO_XTAB = 15 << 28;
+
+/**
+ * struct xen_domctl_createdomain, in 32-bit words: ssidref, handle (4), flags, iommu_opts, max_vcpus, max_evtchn_port,
+ * max_grant_frames, max_maptrack_frames (both negative: Xen's default), grant_opts. Offsets within the command's structure.
+ */
+export const CREATE_MAX_VCPUS = 7;
+export const CREATE_MAX_GRANT_FRAMES = 9;
+export const CREATE_MAX_MAPTRACK_FRAMES = 10;
+export const CREATE_GRANT_OPTS = 11;
+/** Highest grant table version, in the low bits of grant_opts; 0: Xen's default. */
+export const XEN_DOMCTL_GRANT_version_mask = 0xf;

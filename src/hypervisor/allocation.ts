@@ -31,6 +31,8 @@ import type { Cpu } from '../sync/actor.js';
 import { RANK } from '../sync/lock-order.js';
 import { and, cas, ld, ldOnce, lock, peek, st, stOnce, unlock } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
+import { EVENT } from '../trace/events.js';
+import { trace } from '../trace/ring.js';
 import { domain, domidOf, getKnownaliveDomain, ownerDomain, putDomain, type DomainRef } from './domain.js';
 import { allocFrame, freeFrame } from './heap.js';
 import { getPageAny, putPage } from './page.js';
@@ -88,6 +90,7 @@ export function* freePage(cpu: Cpu, mfn: Mfn): Steps<void> {
   const xen = ((yield* ldOnce(countInfo(mfn))) & PGC_xen_heap) !== 0; // raced on purpose: others may try to get it
   const type = yield* ldOnce(typeInfo(mfn)); // raced on purpose: as above
   if (!xen && (type & PGT_count_mask) !== 0) throw new HypervisorBug(`frame ${String(mfn)} freed while typed`);
+  trace(cpu, EVENT.pageFree, mfn, domidOf(d));
   const total = xen ? domain.xenheapPages(d) : domain.totPages(d);
   yield* lock(cpu, domain.pageAllocLock(d), RANK.pageAlloc);
   const left = yield* adjustTotal(total, -1);

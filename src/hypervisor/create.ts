@@ -5,17 +5,18 @@
  * Lock: domctlLock.
  * Source: domain_create, xen/common/domain.c; XEN_DOMCTL_createdomain.
  */
-import { EEXIST, EINVAL, ENOMEM } from '../abi/errno.js';
+import { EEXIST, EINVAL, ENOMEM, ERESTART } from '../abi/errno.js';
 import { DOMID_FIRST_RESERVED } from '../abi/frames.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { FRAMES } from '../machine/layout.js';
 import { tlbInit } from '../machine/tlb.js';
 import { actor, ACTOR_UPPER, CPU_WORDS, cpuAt, MAX_CPUS, MODE_OFF, type Cpu } from '../sync/actor.js';
 import { RANK } from '../sync/lock-order.js';
-import { ldOnce, lock, peek, poke, stOnce, unlock } from '../sync/primitives.js';
+import { ldOnce, peek, poke, stOnce, unlock } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { EVENT } from '../trace/events.js';
 import { trace } from '../trace/ring.js';
+import { controlLock } from './control-lock.js';
 import {
   domain,
   domainSlot,
@@ -49,11 +50,11 @@ export interface DomainConfig {
 const DEFAULT_GRANT_FRAMES = 64;
 const DEFAULT_MAPTRACK_FRAMES = 1024;
 
-/** 0; -EEXIST the id is taken; -EINVAL; -ENOMEM no record, vCPU slots or frames left. */
+/** 0; -EEXIST the id is taken; -EINVAL; -ENOMEM no record, vCPU slots or frames left; -ERESTART: call again (vCPUs only). */
 export function* domainCreate(cpu: Cpu, config: DomainConfig): Steps<number> {
   const vcpus = config.vcpus ?? 1;
   if (config.domid < 0 || config.domid >= DOMID_FIRST_RESERVED || vcpus < 1) return -EINVAL;
-  yield* lock(cpu, globals.domctlLock, RANK.domctl);
+  if (!(yield* controlLock(cpu, globals.domctlLock, RANK.domctl))) return -ERESTART;
   const rc = (yield* findDomain(config.domid)) !== 0 ? -EEXIST : yield* create(cpu, config, vcpus);
   yield* unlock(cpu, globals.domctlLock);
   trace(cpu, EVENT.domainCreate, config.domid, rc);

@@ -25,6 +25,8 @@ import {
 } from '../sync/actor.js';
 import { add, ldOnce, or, peek, poke, stOnce, waitChange, wake } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
+import { EVENT } from '../trace/events.js';
+import { trace } from '../trace/ring.js';
 import { DOMAIN_WORDS, DOMAINS, globals, MAX_DOMAINS } from './globals.js';
 
 export type DomainRef = Ref<'domain'>;
@@ -251,6 +253,7 @@ export function* unpauseVcpus(d: DomainRef): Steps<void> {
 export function* domainCrash(cpu: Cpu, d: DomainRef, site: number): Steps<void> {
   const was = yield* or(domain.shuttingDown(d), 1);
   if (was !== 0) return;
+  trace(cpu, EVENT.domainCrash, domidOf(d), site);
   poke(domain.crashSite(d), site);
   poke(domain.shutdownCode(d), SHUTDOWN_crash);
   yield* pauseVcpus(cpu, d, false);

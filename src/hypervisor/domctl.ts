@@ -8,16 +8,18 @@
  */
 import { EACCES, EFAULT, EINVAL, ENOSYS, EOVERFLOW, EPERM, ERESTART, ESRCH } from '../abi/errno.js';
 import * as ctl from '../abi/domctl.js';
-import type { Va } from '../abi/frames.js';
+import { DOMID_FIRST_RESERVED, type Va } from '../abi/frames.js';
 import { HYPERVISOR_domctl } from '../abi/hypercall.js';
 import { vcpu } from '../machine/cpu-record.js';
-import { actor, CONTROL, REQ_KILL, type Cpu } from '../sync/actor.js';
+import { actor, REQ_KILL, type Cpu } from '../sync/actor.js';
 import { RANK } from '../sync/lock-order.js';
-import { cas, ldOnce, lock, or, peek, poke, stOnce, tryLock, unlock, waitChange, wake } from '../sync/primitives.js';
+import { cas, ldOnce, lock, or, peek, poke, stOnce, unlock, wake } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { EVENT } from '../trace/events.js';
 import { trace } from '../trace/ring.js';
+import { controlLock } from './control-lock.js';
 import { copyFromVa, copyToVa, guestPointer } from './copy.js';
+import { domainCreate } from './create.js';
 import { domainInfo, pageFrameInfo3 } from './domctl-info.js';
 import {
   currentDomain,
@@ -52,6 +54,7 @@ export function* doDomctl(cpu: Cpu): Steps<number> {
   if (peek(a + ctl.DOMCTL_VERSION) !== ctl.XEN_DOMCTL_INTERFACE_VERSION) return -EACCES;
   const command = peek(a + ctl.DOMCTL_CMD);
   const domid = peek(a + ctl.DOMCTL_DOMAIN) & 0xffff;
+  if (command === ctl.XEN_DOMCTL_createdomain) return yield* createFromGuest(cpu, domid, arg);
   const asked = yield* findDomain(domid);
   const d = asked === 0 && command === ctl.XEN_DOMCTL_getdomaininfo ? yield* nextDomain(domid) : asked;
   if (d === 0) return -ESRCH;
@@ -61,7 +64,37 @@ export function* doDomctl(cpu: Cpu): Steps<number> {
 }
 
 /** Words of a command's own structure that are read. */
-const COPIED_PART = 8;
+const COPIED_PART = 12;
+
+/** XEN_DOMCTL_createdomain: under the id given, or under a free one when that is none; the id is reported. */
+function* createFromGuest(cpu: Cpu, domid: number, arg: Va): Steps<number> {
+  if (!isPrivileged(cpu)) return -EPERM;
+  const u = vcpu.copied(cpu) + ctl.DOMCTL_U;
+  const id = domid > 0 && domid < DOMID_FIRST_RESERVED ? domid : yield* freeDomid();
+  const version = peek(u + ctl.CREATE_GRANT_OPTS) & ctl.XEN_DOMCTL_GRANT_version_mask;
+  const frames = peek(u + ctl.CREATE_MAX_GRANT_FRAMES);
+  const maptrack = peek(u + ctl.CREATE_MAX_MAPTRACK_FRAMES);
+  const rc = yield* domainCreate(cpu, {
+    domid: id,
+    vcpus: peek(u + ctl.CREATE_MAX_VCPUS),
+    maxPages: 0,
+    ...(version === 0 ? {} : { maxGrantVersion: version }),
+    ...(frames < 0 ? {} : { maxGrantFrames: frames }),
+    ...(maptrack < 0 ? {} : { maxMaptrackFrames: maptrack }),
+  });
+  if (rc === -ERESTART) return createContinuation(cpu, HYPERVISOR_domctl);
+  if (rc !== 0) return rc;
+  poke(vcpu.copied(cpu) + ctl.DOMCTL_DOMAIN, id);
+  const from = vcpu.copied(cpu) + ctl.DOMCTL_DOMAIN;
+  return (yield* copyToVa(cpu, (arg + ctl.DOMCTL_DOMAIN * 4) as Va, from, 1)) ? 0 : -EFAULT;
+}
+
+/** The lowest id above 0 that no domain has. */
+function* freeDomid(): Steps<number> {
+  let id = 1;
+  while ((yield* findDomain(id)) !== 0) id++;
+  return id;
+}
 
 function* oneDomctl(cpu: Cpu, d: DomainRef, command: number, arg: Va): Steps<number> {
   switch (command) {
@@ -71,6 +104,8 @@ function* oneDomctl(cpu: Cpu, d: DomainRef, command: number, arg: Va): Steps<num
       return yield* pauseDomain(cpu, d);
     case ctl.XEN_DOMCTL_unpausedomain:
       return yield* unpauseDomain(cpu, d);
+    case ctl.XEN_DOMCTL_max_mem:
+      return yield* setMaxMem(cpu, d);
     case ctl.XEN_DOMCTL_getdomaininfo:
       return yield* reportInfo(cpu, d, arg);
     case ctl.XEN_DOMCTL_getpageframeinfo3:
@@ -78,6 +113,16 @@ function* oneDomctl(cpu: Cpu, d: DomainRef, command: number, arg: Va): Steps<num
     default:
       return -ENOSYS;
   }
+}
+
+/** XEN_DOMCTL_max_mem: a limit in KiB; a domain that has more gets no more until it has less. */
+function* setMaxMem(cpu: Cpu, d: DomainRef): Steps<number> {
+  const a = vcpu.copied(cpu) + ctl.DOMCTL_U;
+  const pages = Math.floor(((peek(a + 1) >>> 0) * 2 ** 32 + (peek(a) >>> 0)) / 4);
+  yield* lock(cpu, domain.pageAllocLock(d), RANK.pageAlloc);
+  poke(domain.maxPages(d), Math.min(pages, 0x7fffffff));
+  yield* unlock(cpu, domain.pageAllocLock(d));
+  return 0;
 }
 
 /** The command's domain becomes the one reported. */
@@ -89,18 +134,6 @@ function* reportInfo(cpu: Cpu, d: DomainRef, arg: Va): Steps<number> {
   return (yield* copyToVa(cpu, (arg + ctl.DOMCTL_DOMAIN * 4) as Va, from, 2 + INFO_WORDS)) ? 0 : -EFAULT;
 }
 const INFO_WORDS = 16;
-
-/** Takes a control lock: the control plane waits; a vCPU tries, and on false asks to be called again. */
-function* controlLock(cpu: Cpu, a: number, rank: number): Steps<boolean> {
-  if (cpu === CONTROL) {
-    yield* lock(cpu, a, rank);
-    return true;
-  }
-  if (yield* tryLock(cpu, a, rank)) return true;
-  const seen = yield* ldOnce(a); // raced on purpose: waits for the holder
-  if (seen !== 0) yield* waitChange(cpu, a, seen);
-  return false;
-}
 
 /** One more pause by the control plane; comes back when no vCPU of the domain runs. 0, -EINVAL, -EOVERFLOW, -ERESTART. */
 export function* pauseDomain(cpu: Cpu, d: DomainRef): Steps<number> {

@@ -23,7 +23,7 @@ import {
 } from '../machine/frame.js';
 import type { Cpu } from '../sync/actor.js';
 import { RANK } from '../sync/lock-order.js';
-import { fill, ld, lock, peek, poke, st, stOnce, unlock } from '../sync/primitives.js';
+import { fill, ld, ldOnce, lock, peek, poke, st, stOnce, unlock } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { flushAllStale, stampFrame } from './flush.js';
 import { globals } from './globals.js';
@@ -76,7 +76,8 @@ export function* freeFrame(cpu: Cpu, mfn: Mfn): Steps<void> {
   yield* st(ownerWord(mfn), withOwner(owner, NO_OWNER));
   yield* setM2pInvalid(mfn);
   yield* lock(cpu, globals.heapLock, RANK.heap);
-  if ((yield* ld(countInfo(mfn))) === PGC_state_free) throw new HypervisorBug(`frame ${String(mfn)} freed twice`);
+  const info = yield* ldOnce(countInfo(mfn)); // raced on purpose: gets on a stale number fail
+  if (info === PGC_state_free) throw new HypervisorBug(`frame ${String(mfn)} freed twice`);
   yield* stOnce(countInfo(mfn), PGC_state_free); // raced on purpose, as in allocFrame
   yield* stOnce(typeInfo(mfn), 0);
   const tail = yield* ld(globals.freeTail);

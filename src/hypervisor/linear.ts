@@ -21,7 +21,7 @@ import {
   typeInfo,
 } from '../machine/frame.js';
 import type { Cpu } from '../sync/actor.js';
-import { cas, ld, peek } from '../sync/primitives.js';
+import { cas, ld, ldOnce, peek } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { getPage, PTF_partial_set, PTF_preemptible, putPage, putPageTypeFlags } from './page.js';
 
@@ -36,7 +36,7 @@ function* linearInc(mfn: Mfn, by: number): Steps<boolean> {
     const x = y;
     const next = linearCount(x) + by;
     if (next * by <= 0 || Math.abs(next) > TOP) {
-      y = yield* ld(a);
+      y = yield* ldOnce(a); // raced on purpose: others link and unlink
       if (y !== x) continue;
       return false;
     }
@@ -109,7 +109,7 @@ function* getValidated(mfn: Mfn, type: number): Steps<boolean> {
   for (;;) {
     const x = y;
     if ((x & PGT_count_mask) === PGT_count_mask || (x & (PGT_type_mask | PGT_validated)) !== (type | PGT_validated)) {
-      y = yield* ld(a);
+      y = yield* ldOnce(a); // raced on purpose: as every look at a type word
       if (y !== x) continue;
       return false;
     }

@@ -23,10 +23,13 @@ import {
   PGT_type_mask,
   PGT_validated,
   typeInfo,
+  typeLevel,
 } from '../machine/frame.js';
 import type { Cpu } from '../sync/actor.js';
 import { add, cas, cas64, hi64, ld, ld64, ldOnce, or, peek, wake } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
+import { EVENT } from '../trace/events.js';
+import { trace } from '../trace/ring.js';
 import { domain, ownerDomain } from './domain.js';
 import { stampFrame } from './flush.js';
 import { decLinearEntries, decLinearUses } from './linear.js';
@@ -129,6 +132,7 @@ function* checkFull(mfn: Mfn, x: number, flags: number): Steps<number> {
 function* putFinal(cpu: Cpu, mfn: Mfn, x: number, flags: number): Steps<number> {
   yield* checkFull(mfn, x, flags);
   const rc = yield* devalidatePage(cpu, mfn, x);
+  trace(cpu, EVENT.typeInvalidate, mfn, rc === 0 ? typeLevel(x) : rc);
   if (rc === 0) {
     yield* stampFrame(mfn);
     yield* add(typeInfo(mfn), -1);

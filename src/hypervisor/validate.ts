@@ -27,9 +27,11 @@ import {
 import { vcpu } from '../machine/cpu-record.js';
 import { FRAMES } from '../machine/layout.js';
 import type { Cpu } from '../sync/actor.js';
-import { and, cas, ld, or, peek, poke, stOnce, touch, wake } from '../sync/primitives.js';
+import { and, cas, ld, ldOnce, or, peek, poke, stOnce, touch, wake } from '../sync/primitives.js';
 import { POINT_READ, POINT_WRITE } from '../sync/schedule.js';
 import type { Steps } from '../sync/steps.js';
+import { EVENT } from '../trace/events.js';
+import { trace } from '../trace/ring.js';
 import { domain, ownerDomain, type DomainRef } from './domain.js';
 import { adjustL1Hi, adjustL1Lo, getPageFromL1e, isGuestL4Slot, putPageFromL1e } from './l1e.js';
 import { dropFrom, FUSED, promoteFrom } from './l1-kernel.js';
@@ -46,6 +48,7 @@ export function* validatePage(cpu: Cpu, mfn: Mfn, type: number): Steps<number> {
   const d = yield* ownerDomain(ownerOf(yield* ld(ownerWord(mfn))));
   const rc = level === 1 ? yield* promoteL1(cpu, mfn, d) : yield* promoteUpper(cpu, mfn, level, d);
   const a = typeInfo(mfn);
+  trace(cpu, EVENT.typeValidate, mfn, rc === 0 ? level : rc);
   if (rc === 0) {
     yield* or(a, PGT_validated);
   } else if (rc === -EINTR) {
@@ -117,7 +120,7 @@ function* dropL1Entries(cpu: Cpu, mfn: Mfn, d: DomainRef, n: number): Steps<void
 /** L2 to L4, from nr_validated on; L2 and L3 may stop between entries, all of them inside one. */
 function* promoteUpper(cpu: Cpu, mfn: Mfn, level: number, d: DomainRef): Steps<number> {
   const base = mfnWord(mfn);
-  const progress = yield* ld(stampWord(mfn));
+  const progress = yield* ldOnce(stampWord(mfn)); // raced on purpose: only the linear count beside it moves
   const start = nrValidated(progress);
   let partial = partialFlag(progress);
   yield* touch(base, PAGE_WORDS, POINT_READ | POINT_WRITE);
@@ -164,7 +167,7 @@ function* promoteStopped(cpu: Cpu, mfn: Mfn, level: number, i: number, partial: 
 /** Downward from the last validated entry. */
 function* demoteUpper(cpu: Cpu, mfn: Mfn, level: number): Steps<number> {
   const base = mfnWord(mfn);
-  const progress = yield* ld(stampWord(mfn));
+  const progress = yield* ldOnce(stampWord(mfn)); // raced on purpose: only the linear count beside it moves
   let partial = partialFlag(progress);
   yield* touch(base, PAGE_WORDS, POINT_READ);
   let i = nrValidated(progress) - (partial === 0 ? 1 : 0);

@@ -167,6 +167,33 @@ describe('creation', () => {
   });
 });
 
+describe('the control domain', () => {
+  it('creates domains by hypercall, under an id of its choice or a free one, and sets their limit', () => {
+    const fill = (vcpus: number): void => {
+      for (let i = 0; i < 12; i++) p.word(16 + ctl.DOMCTL_U + i, 0);
+      p.word(16 + ctl.DOMCTL_U + ctl.CREATE_MAX_VCPUS, vcpus);
+      p.word(16 + ctl.DOMCTL_U + ctl.CREATE_MAX_GRANT_FRAMES, 1);
+      p.word(16 + ctl.DOMCTL_U + ctl.CREATE_MAX_MAPTRACK_FRAMES, 1);
+    };
+    const got = (): number => peek(p.wordAt(16 + ctl.DOMCTL_DOMAIN)) & 0xffff;
+    fill(2);
+    expect([domctl(p, ctl.XEN_DOMCTL_createdomain, 0), got()]).toEqual([0, 2]);
+    expect(peek(vcpu.pauseCount(cpuAt(3)))).toBe(1);
+    fill(1);
+    expect(domctl(p, ctl.XEN_DOMCTL_createdomain, 2)).toBe(-EEXIST);
+    expect([domctl(p, ctl.XEN_DOMCTL_createdomain, 9), got()]).toEqual([0, 9]);
+    expect(domctl(q, ctl.XEN_DOMCTL_createdomain, 3)).toBe(-EPERM);
+    fill(0);
+    expect(domctl(p, ctl.XEN_DOMCTL_createdomain, 3)).toBe(-EINVAL);
+    p.wide(16 + ctl.DOMCTL_U, 4 * 7);
+    expect(domctl(p, ctl.XEN_DOMCTL_max_mem, 2)).toBe(0);
+    expect(peek(domain.maxPages(run(() => findDomain(2))))).toBe(7);
+    expect(destroy(2)).toBe(0);
+    expect(destroy(9)).toBe(0);
+    clean();
+  });
+});
+
 describe('pauses', () => {
   it('are counted, for others only', () => {
     const pause = (domid: number): number => domctl(p, ctl.XEN_DOMCTL_pausedomain, domid);

@@ -6,13 +6,16 @@ vi.hoisted(() => {
 });
 
 import { DOMID_SELF, type Mfn } from '../../src/abi/frames.js';
+import * as ctl from '../../src/abi/domctl.js';
 import { ERESTART } from '../../src/abi/errno.js';
+import { HYPERVISOR_domctl } from '../../src/abi/hypercall.js';
 import { xorshift, randomWalk } from '../../src/explore/random-walk.js';
 import { interleave, type Outcome } from '../../src/explore/loop.js';
 import { destroyDomain } from '../../src/hypervisor/domctl.js';
 import { vcpuDead, vcpuOf } from '../../src/hypervisor/domain.js';
 import { newGuestCr3 } from '../../src/hypervisor/base.js';
 import { hypercall } from '../../src/hypervisor/gate.js';
+import { globals } from '../../src/hypervisor/globals.js';
 import { getPage, getPageType, pageLock, pageUnlock, putPage, putPageType } from '../../src/hypervisor/page.js';
 import { renewQuantum } from '../../src/hypervisor/preempt.js';
 import { vcpu } from '../../src/machine/cpu-record.js';
@@ -26,9 +29,10 @@ import {
   MODE_GUEST,
   MODE_HYPERVISOR,
   MODE_OFF,
+  REQ_PAUSE,
   type Cpu,
 } from '../../src/sync/actor.js';
-import { ldOnce, peek, poke, run, waitChange } from '../../src/sync/primitives.js';
+import { ldOnce, peek, poke, run, stOnce, waitChange } from '../../src/sync/primitives.js';
 import { POINT_ATOMIC } from '../../src/sync/schedule.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { machine, pte, put, RW, single, typeCount, typeOf, type Dom } from './machine.js';
@@ -250,5 +254,37 @@ describe('references and types under every kind of schedule', () => {
       ),
     );
     expect(served).toBe(true);
+  });
+});
+
+describe('a vCPU that wants a lock of the control plane', () => {
+  it('waits outside the hypervisor: the call is left for a pause, and made again', () => {
+    const [d0, d1] = machine({}, [{ domid: 1 }]) as [Dom, Dom];
+    const { cpu } = d0;
+    poke(globals.domctlLock, 1);
+    d0.word(16 + ctl.DOMCTL_CMD, ctl.XEN_DOMCTL_pausedomain);
+    d0.word(16 + ctl.DOMCTL_VERSION, ctl.XEN_DOMCTL_INTERFACE_VERSION);
+    d0.word(16 + ctl.DOMCTL_DOMAIN, 1);
+    d0.load(HYPERVISOR_domctl, d0.at(16));
+    poke(actor.request(cpu), REQ_PAUSE);
+    let left = false;
+    ok(
+      interleave(
+        [
+          function* (): Steps<void> {
+            left = !(yield* hypercall(cpu));
+          },
+          function* (): Steps<void> {
+            while (peek(actor.waiting(cpu)) === 0) yield* ldOnce(actor.waiting(cpu));
+            yield* stOnce(globals.domctlLock, 0);
+          },
+        ],
+        randomWalk(4),
+      ),
+    );
+    expect(left).toBe(true);
+    poke(actor.request(cpu), 0);
+    expect(run(() => hypercall(cpu))).toBe(true);
+    expect(peek(vcpu.pauseCount(d1.cpu))).toBe(1);
   });
 });
