@@ -101,6 +101,8 @@ export const vcpu = {
   scratch: at(112),
   /** 1: an inter-processor interrupt waits for the mask to open. */
   ipiPending: at(114),
+  /** An injected delay: requests for a flush that this vCPU will still overlook (flush.late); 0: none under way. */
+  flushLate: at(115),
   /** Guest kernel's per-CPU words (64), laid out by guests. */
   guest: at(128),
   /** Batches that outlive a preemption point inside one grant or memory call (192 words). */

@@ -92,6 +92,7 @@ function* awaitFlush(cpu: Cpu, target: Cpu): Steps<void> {
 
 /** Does what a pending request asks, then clears it: flush first, so that a cleared bit means a flushed TLB. */
 export function* serveFlush(cpu: Cpu): Steps<void> {
+  poke(vcpu.flushLate(cpu), 0);
   yield* tlbFlushLocal(cpu);
   yield* and(actor.request(cpu), ~REQ_FLUSH);
   wake(actor.request(cpu));

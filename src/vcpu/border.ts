@@ -8,6 +8,8 @@
  *
  * A pause counts up vcpu.pauseCount and then sets REQ_PAUSE; the vCPU clears the bit and waits for the count.
  */
+import { faultHit } from '../fault/plan.js';
+import { SITE } from '../fault/sites.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { enterMode, serveFlush } from '../machine/flush.js';
 import { tlbInit } from '../machine/tlb.js';
@@ -24,7 +26,7 @@ import {
   REQ_WAITS,
   type Cpu,
 } from '../sync/actor.js';
-import { and, ldOnce, or, peek, stOnce, waitRequest, wake } from '../sync/primitives.js';
+import { and, ldOnce, or, peek, poke, stOnce, waitRequest, wake } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { VcpuStopped } from './stopped.js';
 
@@ -58,9 +60,24 @@ export function* enterGuest(cpu: Cpu): Steps<void> {
 export function* serveUrgent(cpu: Cpu): Steps<void> {
   const request = peek(actor.request(cpu)) & URGENT;
   if (request === 0) return;
-  if (request === REQ_FLUSH) return yield* serveFlush(cpu);
+  if (request === REQ_FLUSH) {
+    if (!isLate(cpu)) yield* serveFlush(cpu);
+    return;
+  }
   yield* enterMode(cpu, MODE_HYPERVISOR);
   yield* enterGuest(cpu);
+}
+
+/**
+ * The flush that is asked for comes late, by the fault plan: overlooked as often as the plan's status says, while whoever
+ * asked goes on waiting. Leaving guest mode ends the delay.
+ */
+function isLate(cpu: Cpu): boolean {
+  const left = peek(vcpu.flushLate(cpu));
+  if (left === 1) return false;
+  const next = left > 1 ? left - 1 : faultHit(cpu, SITE['flush.late']);
+  poke(vcpu.flushLate(cpu), Math.max(next, 0));
+  return next > 0;
 }
 
 /** A pause or a death was asked for: waits while paused, leaves for good when dead. */

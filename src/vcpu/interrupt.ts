@@ -7,7 +7,7 @@
  */
 import { MachineLost } from '../abi/errors.js';
 import { vcpu } from '../machine/cpu-record.js';
-import { actor, REQ_ABORT, REQ_EVENT, REQ_IPI, type Cpu } from '../sync/actor.js';
+import { actor, REQ_ABORT, REQ_EVENT, REQ_IPI, REQ_KILL, REQ_PAUSE, type Cpu } from '../sync/actor.js';
 import { and, peek, poke, xchg } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { enterHypervisor, serveUrgent, URGENT } from './border.js';
@@ -26,7 +26,8 @@ export function* serveRequests(g: GuestCpu, handlers: GuestHandlers): Steps<void
       if ((request & REQ_IPI) !== 0) poke(vcpu.ipiPending(cpu), 1);
     }
     if (!deliverable(cpu)) {
-      if ((peek(actor.request(cpu)) & (URGENT | REQ_EVENT | REQ_IPI)) === 0) return;
+      // A flush may come late on purpose; everything else is served before the guest goes on.
+      if ((peek(actor.request(cpu)) & (REQ_PAUSE | REQ_KILL | REQ_EVENT | REQ_IPI)) === 0) return;
       continue;
     }
     yield* interrupt(g, handlers);

@@ -9,7 +9,16 @@ import { PAGE_WORDS, type Va } from '../abi/frames.js';
 import { PFEC_page_present } from '../abi/trap.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { tlbOf } from '../machine/layout.js';
-import { ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE, tlbInit, tlbMiss, tlbRead, tlbWrite } from '../machine/tlb.js';
+import {
+  ACCESS_EXEC,
+  ACCESS_READ,
+  ACCESS_WRITE,
+  tlbInit,
+  tlbMiss,
+  tlbRead,
+  tlbWrite,
+  translate,
+} from '../machine/tlb.js';
 import { actor, cpuIndex, type Cpu } from '../sync/actor.js';
 import {
   cas,
@@ -219,8 +228,8 @@ export abstract class GuestMemory {
 
   *#storeSlow(va: Va, lo: number, hi: number): Steps<void> {
     if ((va & 7) !== 0) return yield* this.#storeBytes(va, 8, lo, hi);
-    if (peek(this.request) !== 0) yield* serveUrgent(this.cpu);
-    let w = yield* tlbMiss(this.cpu, this.#tlb, va, ACCESS_WRITE);
+    const quiet = peek(this.request) === 0;
+    let w = quiet ? yield* tlbMiss(this.cpu, this.#tlb, va, ACCESS_WRITE) : yield* walkWrite(this.cpu, va);
     if (w < 0) w = yield* this.#refused(va, { bytes: 8, lo, hi, exchange: false, oldLo: 0, oldHi: 0 });
     if (w >= 0) yield* st64(w, lo, hi);
   }
@@ -261,8 +270,11 @@ export abstract class GuestMemory {
 
   /** A read that missed: the walk at once when nothing is asked of the vCPU. */
   *#read(va: Va): Steps<number> {
-    if (peek(this.request) !== 0) yield* serveUrgent(this.cpu);
-    const w = yield* tlbMiss(this.cpu, this.#tlb, va, ACCESS_READ);
+    const quiet = peek(this.request) === 0;
+    if (!quiet) yield* serveUrgent(this.cpu);
+    const w = quiet
+      ? yield* tlbMiss(this.cpu, this.#tlb, va, ACCESS_READ)
+      : yield* translate(this.cpu, va, ACCESS_READ);
     return w >= 0 ? w : yield* refusedRead(this.#self(), this.handlers, va, ACCESS_READ);
   }
 
