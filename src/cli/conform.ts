@@ -1,25 +1,31 @@
 /** `xenolith conform`: replays recordings of the real hypervisor and says where this one answers otherwise. */
 import { Option, type Command } from 'commander';
 import { LabError } from '../abi/errors.js';
-import { BUILDS, conformInThread, type Build } from '../lab/tape/conform-thread.js';
-import { differenceText, summaryText } from '../lab/tape/report.js';
-import { EXIT_INPUT, EXIT_OK, EXIT_UNEXPECTED } from './exit.js';
+import { BUILDS, conform, type Build, type ConformProgress } from '../lab/tape/conform.js';
+import { differenceText, jsonText, summaryText } from '../lab/tape/report.js';
+import { EXIT_OK, EXIT_UNEXPECTED } from './exit.js';
 import { interruptible } from './interrupt.js';
+import { count } from './table.js';
 import { whole } from './whole.js';
 import type { Terminal } from './terminal.js';
 
 interface ConformFlags {
   readonly tape?: string;
-  readonly build: Build;
+  readonly build?: Build;
   readonly stopFirst?: true;
   readonly quantum?: number;
+  readonly threads?: number;
   readonly json?: true;
   readonly quiet?: true;
 }
 
 const EXAMPLES = `
+Without files, the recordings that come with the project are replayed. A folder stands for the recordings in it.
+Every tape is replayed in both builds, and is equal only if it is in both.
+
 Examples:
-  $ xenolith conform test/data/tapes/*.jsonl.gz
+  $ xenolith conform
+  $ xenolith conform recordings/ more.jsonl.gz --json
   $ xenolith conform pagetable.jsonl --tape main-pagetable-12
   $ xenolith conform grant.jsonl --build controlled --stop-first
 
@@ -31,10 +37,11 @@ export function addConform(program: Command, t: Terminal, done: (code: number) =
   program
     .command('conform')
     .description('replay recorded hypercall sequences (tapes) and compare every answer with the recorded one')
-    .argument('<files...>', 'tapes (.jsonl or .jsonl.gz)')
+    .argument('[files...]', 'tapes (.jsonl or .jsonl.gz), or folders of them')
     .option('--tape <id>', 'only the tape of this id, or all that begin with it when it ends in *')
-    .addOption(new Option('--build <build>', 'which build of the laboratory').choices(BUILDS).default('parallel'))
+    .addOption(new Option('--build <build>', 'one build of the laboratory only').choices(BUILDS))
     .option('--quantum <n>', 'preempt and continue hypercalls at every nth check', whole(1, 1_000_000))
+    .option('--threads <n>', 'threads of each build (default: one a core)', whole(1, 256))
     .option('--stop-first', 'end at the first tape that differs')
     .option('--json', 'the report as JSON on stdout')
     .option('-q, --quiet', 'no progress on stderr')
@@ -46,34 +53,45 @@ export function addConform(program: Command, t: Terminal, done: (code: number) =
 
 async function conformFiles(files: readonly string[], flags: ConformFlags, t: Terminal): Promise<number> {
   const json = flags.json === true;
+  const progress = flags.quiet === true ? undefined : progressOn(t);
   try {
     const report = await interruptible(t, (stop) =>
-      conformInThread({
+      conform({
         files,
-        build: flags.build,
+        builds: flags.build === undefined ? undefined : [flags.build],
         tape: flags.tape,
         stopFirst: flags.stopFirst,
         quantum: flags.quantum,
-        stop,
-        onProgress: (tapes, different) => {
-          if (flags.quiet !== true) t.status(`${String(tapes)} tapes, ${String(different)} different`);
-        },
+        threads: flags.threads,
+        keep: json,
+        stop: t.gone === undefined ? stop : AbortSignal.any([stop, t.gone]),
+        onProgress: progress,
         onDifferent: (d) => {
           if (!json) t.out(`${differenceText(d)}\n\n`);
         },
       }),
     );
-    t.status('');
     if (report.tapes === 0 && report.complete)
       throw new LabError('NO_TAPES', 'no tape was chosen', { hint: 'look at --tape and the files' });
-    t.out(json ? `${JSON.stringify(report, null, 2)}\n` : `${summaryText(report)}\n`);
+    t.out(json ? jsonText(report) : `${summaryText(report)}\n`);
     return report.different === 0 && report.complete ? EXIT_OK : EXIT_UNEXPECTED;
-  } catch (e) {
-    if (!(e instanceof LabError)) throw e;
+  } finally {
     t.status('');
-    const p = e.position;
-    const where = p === undefined ? 'error' : `${p.file}:${String(p.line)}:${String(p.column)}`;
-    t.err(`${where}: ${e.message}${e.hint === undefined ? '' : `\n  hint: ${e.hint}`}`);
-    return EXIT_INPUT;
   }
+}
+
+/** Between two plain lines where stderr is no terminal. */
+const PLAIN_EVERY_MS = 5000;
+
+function progressOn(t: Terminal): (p: ConformProgress) => void {
+  let last = Date.now();
+  return (p) => {
+    const part = p.part === 0 ? '' : `${String(Math.floor(100 * p.part))} %, `;
+    const line = `${part}${count(p.tapes)} tapes, ${count(p.different)} different`;
+    if (t.live) t.status(line);
+    else if (Date.now() - last >= PLAIN_EVERY_MS) {
+      last = Date.now();
+      t.err(line);
+    }
+  };
 }

@@ -17,7 +17,7 @@ Examples:
   $ xenolith run guests/scenarios/teardown.yaml
   $ xenolith validate guests/scenarios/*.yaml
   $ xenolith designs
-  $ xenolith conform test/data/tapes/*.jsonl.gz
+  $ xenolith conform
 `;
 
 /** Runs the command that `args` (without node and script) name; answers the exit code. */

@@ -17,6 +17,8 @@ export interface Terminal {
   readonly colour: boolean;
   /** Whether stderr is a terminal, so that a status line can be redrawn. */
   readonly live: boolean;
+  /** Aborted when the reader of the results has gone; absent where that cannot be. */
+  readonly gone?: AbortSignal;
 }
 
 type Stream = Pick<WriteStream, 'write' | 'on'> & { readonly isTTY?: boolean; readonly columns?: number };
@@ -25,8 +27,11 @@ const CLEAR = '\r\u001b[K';
 
 /** A terminal over two streams, usually those of the process. */
 export function terminalOver(stdout: Stream, stderr: Stream, env: NodeJS.ProcessEnv): Terminal {
-  const out = guarded(stdout);
-  const err = guarded(stderr);
+  const gone = new AbortController();
+  const out = guarded(stdout, () => {
+    gone.abort();
+  });
+  const err = guarded(stderr, () => undefined);
   const noColour = (env['NO_COLOR'] ?? '') !== '' || env['TERM'] === 'dumb';
   const live = stderr.isTTY === true && env['TERM'] !== 'dumb';
   let drawn = false;
@@ -52,15 +57,17 @@ export function terminalOver(stdout: Stream, stderr: Stream, env: NodeJS.Process
     columns: stdout.isTTY === true ? (stdout.columns ?? 80) : Infinity,
     colour: stdout.isTTY === true && !noColour,
     live,
+    gone: gone.signal,
   };
 }
 
 /** A writer that stops when its reader is gone. */
-function guarded(stream: Stream): (text: string) => void {
+function guarded(stream: Stream, onGone: () => void): (text: string) => void {
   let open = true;
   stream.on('error', (e: NodeJS.ErrnoException) => {
     if (e.code !== 'EPIPE' && e.code !== 'ERR_STREAM_DESTROYED') throw e;
     open = false;
+    onGone();
   });
   return (text) => {
     if (open) stream.write(text);

@@ -69,6 +69,15 @@ describe('reading tapes', () => {
     expect(seen).toBe(3);
   });
 
+  test('a line that goes over many reads is one line, one that never ends is refused', async () => {
+    const long = tape('').replace('"id":"t"', `"id":"${'t'.repeat(300_000)}"`);
+    const ids: number[] = [];
+    await readTapes(write('long.jsonl', `${long}\n${tape('')}\n`), (t) => ids.push(t.tape.id.length) > 0);
+    expect(ids).toEqual([300_000, 1]);
+    const error = await errorOf(write('endless.jsonl.gz', gzipSync(Buffer.alloc(40 * 1024 * 1024, 'x'))));
+    expect([error.code, error.position?.line]).toEqual(['TAPE_LINE', 1]);
+  });
+
   test('a file that is not there is named', async () => {
     const error = await errorOf(join(folder, 'none.jsonl'));
     expect(error.code).toBe('TAPE_NOT_FOUND');

@@ -11,7 +11,7 @@ vi.hoisted(() => {
   process.env['XENOLITH_MEMORY_MIB'] = '96';
 });
 
-import { conformInThread } from '../../src/lab/tape/conform-thread.js';
+import { conform as conformFiles } from '../../src/lab/tape/conform.js';
 import { differenceText, type ConformReport } from '../../src/lab/tape/report.js';
 import { parseLine } from '../../src/lab/tape/reader.js';
 import { replayTape, type TapeResult } from '../../src/lab/tape/replay.js';
@@ -25,7 +25,7 @@ afterAll(() => {
 
 /** Sixty thousand operations are replayed from dist, where the engine sees plain modules: five times as fast. */
 function conform(file: string): Promise<ConformReport> {
-  return conformInThread({ files: [file], build: BUILD });
+  return conformFiles({ files: [file], builds: [BUILD] });
 }
 
 const textOf = (family: string): string[] =>
@@ -46,9 +46,9 @@ describe('recorded tapes', () => {
 
 describe('preemption', () => {
   test('hypercalls that are continued at every check answer as those that are not', { timeout: 60_000 }, async () => {
-    const report = await conformInThread({
+    const report = await conformFiles({
       files: [tapeFile('directed'), tapeFile('lifecycle')],
-      build: BUILD,
+      builds: [BUILD],
       quantum: 1,
     });
     expect(report.firstDifferences.slice(0, 3).map(differenceText)).toEqual([]);
@@ -134,12 +134,13 @@ describe('what a difference says', () => {
     expect(fieldsOf(corrupted('directed-pin-empty-l1', '"expect":{"rc":0,"v":"0x1"}', crash))).toContain('outcome');
   });
 
-  test('the report names the place, the operation, both values and the frames', () => {
+  test('the report names the place, the operation, both values, the frames and who holds them', () => {
     const r = corrupted('directed-pin-empty-l1', '"rc":-16', '"rc":-22');
     if (r.difference === undefined) throw new Error('no difference');
-    const text = differenceText({ ...r.difference, position: { file: 'a.jsonl', line: 7, column: 1 } });
-    expect(text).toContain('directed-pin-empty-l1: op 3 poke  (a.jsonl:7)');
+    const text = differenceText({ ...r.difference, build: BUILD, position: { file: 'a.jsonl', line: 7, column: 1 } });
+    expect(text).toContain(`directed-pin-empty-l1: op 3 poke  (a.jsonl:7, ${BUILD})`);
     expect(text).toMatch(/rc +expected -22\n +actual +-16/);
-    expect(text).toMatch(/f0 +mfn \d+ +d0 ref \d+ alloc \| l1 1 pinned validated/);
+    expect(text).toMatch(/f0 +mfn 0x[0-9a-f]+ +d0 ref 2 alloc \| l1 1 pinned validated/);
+    expect(text).toMatch(/ held by allocation of d0\n +held by pin as l1$/);
   });
 });

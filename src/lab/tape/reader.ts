@@ -1,5 +1,5 @@
 /**
- * Reads tapes from `.jsonl` and `.jsonl.gz` files, a line at a time.
+ * Reads `.jsonl` and `.jsonl.gz` files a line at a time, and lines as tapes.
  *
  * Invariant: a tape that comes out is shaped well and names only what it has; everything else is a LabError with the
  * file, the line and a hint. Lines are read as a stream: a file may be larger than memory.
@@ -18,50 +18,83 @@ export interface PlacedTape {
   readonly position: SourcePosition;
 }
 
+/** A line that is not blank, its number from 1 on, and how many bytes of the file were read up to about here. */
+export interface Line {
+  readonly text: string;
+  readonly line: number;
+  readonly bytes: number;
+}
+
+/** Longest line, in characters: a thousand times the longest recorded one. */
+const MAX_LINE = 32 * 1024 * 1024;
+
+/**
+ * Hands every line of a file to `each`, in order, until `each` answers false. The file is not read on while `each` is
+ * waited for. Throws LabError when it cannot be read.
+ */
+export async function readLines(file: string, each: (line: Line) => boolean | Promise<boolean>): Promise<void> {
+  const raw = createReadStream(file);
+  const input = file.endsWith('.gz') ? raw.pipe(createGunzip()) : raw;
+  if (input !== raw) raw.on('error', (e) => input.destroy(e));
+  input.setEncoding('utf8');
+  let line = 0;
+  const pieces: string[] = [];
+  let held = 0;
+  const hold = (piece: string): void => {
+    pieces.push(piece);
+    held += piece.length;
+    if (held > MAX_LINE) throw tooLong(file, line + 1);
+  };
+  const one = (end: string): boolean | Promise<boolean> => {
+    hold(end);
+    const text = pieces.join('');
+    pieces.length = 0;
+    held = 0;
+    line++;
+    return text.trim() === '' || each({ text, line, bytes: raw.bytesRead });
+  };
+  try {
+    for await (const chunk of input) {
+      let start = 0;
+      const text = chunk as string;
+      for (let end = text.indexOf('\n'); end !== -1; end = text.indexOf('\n', start)) {
+        const more = one(text.slice(start, end));
+        if (!(typeof more === 'boolean' ? more : await more)) return;
+        start = end + 1;
+      }
+      hold(text.slice(start));
+    }
+    if (held > 0) await one('');
+  } catch (e) {
+    throw isReadError(e) ? readError(file, line + 1, e) : e;
+  } finally {
+    raw.destroy();
+  }
+}
+
 /**
  * Hands every tape of a file to `each`, in the file's order, until `each` answers false.
  * Throws LabError at the first line that is no tape.
  */
 export async function readTapes(file: string, each: (tape: PlacedTape) => boolean): Promise<void> {
-  let line = 0;
-  const one = (text: string): boolean => {
-    line++;
-    return text.trim() === '' || each(parseLine(text, { file, line, column: 1 }));
-  };
-  const raw = createReadStream(file);
-  const input = file.endsWith('.gz') ? raw.pipe(createGunzip()) : raw;
-  if (input !== raw) raw.on('error', (e) => input.destroy(e));
-  input.setEncoding('utf8');
-  let rest = '';
-  try {
-    for await (const chunk of input) {
-      const lines = (rest + (chunk as string)).split('\n');
-      rest = lines.pop() ?? '';
-      for (const text of lines) if (!one(text)) return;
-    }
-  } catch (e) {
-    throw isReadError(e) ? readError(file, line + 1, e) : e;
-  }
-  if (rest !== '') one(rest);
+  await readLines(file, ({ text, line }) => each(parseLine(text, { file, line, column: 1 })));
 }
 
 /** One line of a tape file. */
-export function parseLine(text: string, position: SourcePosition): PlacedTape {
-  const json = parseJson(text, position);
+export const parseLine = (text: string, position: SourcePosition): PlacedTape => ({
+  tape: parseTape(parseJson(text, position), position),
+  position,
+});
+
+/** A line's JSON as a tape. */
+export function parseTape(json: unknown, position: SourcePosition): Tape {
   const parsed = tapeSchema.safeParse(json);
   if (!parsed.success) throw shapeError(parsed.error.issues[0], json, position);
   const unknown = unknownName(parsed.data);
-  if (unknown !== undefined) {
-    throw new LabError(
-      'TAPE_NAME',
-      `tape ${parsed.data.id}: ${unknown.path}: unknown ${unknown.what} "${unknown.name}"`,
-      {
-        position,
-        hint: unknown.hint,
-      },
-    );
-  }
-  return { tape: parsed.data, position };
+  if (unknown === undefined) return parsed.data;
+  const { path, what, name, hint } = unknown;
+  const message = `tape ${parsed.data.id}: ${path}: unknown ${what} "${name}"`;
+  throw new LabError('TAPE_NAME', message, { position, hint });
 }
 
 /** An error of the file system or of zlib: those carry a code in capitals. */
@@ -76,7 +109,13 @@ function readError(file: string, line: number, e: NodeJS.ErrnoException): LabErr
   });
 }
 
-function parseJson(text: string, position: SourcePosition): unknown {
+const tooLong = (file: string, line: number): LabError =>
+  new LabError('TAPE_LINE', `the line is longer than ${String(MAX_LINE / 1024 / 1024)} MiB`, {
+    position: { file, line, column: 1 },
+    hint: 'each line of a tape file is one whole JSON object; is it a .jsonl file?',
+  });
+
+export function parseJson(text: string, position: SourcePosition): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch (e) {

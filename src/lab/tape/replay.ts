@@ -17,7 +17,8 @@ import {
   type FieldDifference,
   type MutableProbeState,
 } from './compare.js';
-import { decodeSnapshot, snapshot, type FrameSnapshot, type FrameText } from './frame-words.js';
+import { snapshot, type FrameSnapshot } from './frame-words.js';
+import { framesAround, type FrameState } from './frames-around.js';
 import type { TapeGuest } from './guest.js';
 import { execute } from './operations.js';
 import { probe } from './probes.js';
@@ -31,11 +32,13 @@ export interface TapeDifference {
   readonly family: string;
   /** Index of the operation; -1: the state before the first one. */
   readonly index: number;
-  readonly op: Op | undefined;
+  /** The operation, or what is told in its place. */
+  readonly where: string;
+  /** Its inputs. */
+  readonly op: Readonly<Record<string, unknown>> | undefined;
   readonly differences: readonly FieldDifference[];
-  /** Frames of the tape before and after the operation. */
-  readonly before: readonly FrameText[];
-  readonly after: readonly FrameText[];
+  /** The frames that it is about: those named by the operation or a differing field, and those whose record changed. */
+  readonly frames: readonly FrameState[];
 }
 
 export interface TapeResult {
@@ -95,6 +98,10 @@ function countCalls(m: TapeMachine): { hypercalls: number; continuations: number
 
 const emptyState = (): MutableProbeState => ({ types: new Map(), doms: new Map(), grants: new Map() });
 const UPPER = /:L[234]/;
+
+function withoutExpectation(op: Op): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(op).filter(([key]) => key !== 'expect'));
+}
 
 class Replay {
   readonly #m: TapeMachine;
@@ -201,7 +208,10 @@ class Replay {
   #report(index: number, op: Op | undefined, differences: readonly FieldDifference[]): TapeDifference | undefined {
     if (differences.length === 0) return undefined;
     const { id, family } = this.#m.tape;
-    const before = decodeSnapshot(this.#before);
-    return { tape: id, family, index, op, differences, before, after: decodeSnapshot(snapshot(this.#m)) };
+    const by = op?.by === undefined ? '' : ` by ${op.by}`;
+    const where = op === undefined ? 'initial state' : `op ${String(index)} ${op.op}${by}`;
+    const input = op === undefined ? undefined : withoutExpectation(op);
+    const frames = framesAround(this.#m, this.#before, JSON.stringify([input, differences]));
+    return { tape: id, family, index, where, op: input, differences, frames };
   }
 }
