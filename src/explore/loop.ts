@@ -1,133 +1,299 @@
 /**
  * The coroutine loop: runs bodies in one thread, switching where the strategy says.
  *
- * Invariant: between two points exactly one body runs; a blocked actor becomes ready when a word it waits for differs
- * from what it was when it blocked, looked at before every choice, so that no change can be missed and undone between.
+ * Invariant: between two points exactly one body runs. A sleeper of `block` becomes ready when a word it waits for differs
+ * from what it was when it went to sleep, looked at before every choice, so that no change can be missed and undone
+ * between; a sleeper of `blockLock` is ready while the lock is free. Bodies run to their first point before the first choice.
  * Lock: none; it is the scheduler of `sync/primitives` and exists in the controlled build only.
  * Source: DESIGN decision 3. A body that is not finished is dropped, never return()ed (decision 9).
  */
 import { words } from '../ops/memory.js';
-import { actor, cpuAt, MAX_CPUS } from '../sync/actor.js';
+import { actor, cpuAt, MAX_CPUS, REQ_ABORT } from '../sync/actor.js';
 import { withScheduler } from '../sync/primitives.js';
-import type { Scheduler } from '../sync/schedule.js';
+import {
+  POINT_ATOMIC,
+  POINT_BLOCKED,
+  POINT_LOCK,
+  POINT_ONCE,
+  POINT_READ,
+  POINT_WAIT,
+  POINT_WRITE,
+  type Scheduler,
+} from '../sync/schedule.js';
 import type { Steps } from '../sync/steps.js';
-import { BLOCKED, ENDED, READY, type Strategy, type View } from './strategy.js';
+import type { Finding, Outcome, StepCheck, Wait } from './program.js';
+import { ABANDON, BLOCKED, ENDED, READY, type Picker, type View } from './strategy.js';
 
-/** One actor of a deadlock: which word it waits for, and which actors (indices of `cpuAt`) hold it as a lock. */
-export interface Wait {
-  readonly body: number;
-  readonly address: number;
-  readonly holders: readonly number[];
+export type { Outcome, Wait };
+
+/** A choice as it was taken: in which step (1 is the first) of which actor, which, of how many, and what. */
+export interface Chosen {
+  readonly step: number;
+  readonly actor: number;
+  readonly what: number;
+  readonly n: number;
+  readonly value: number;
 }
 
-export type Outcome = { readonly steps: number; readonly switches: number } & (
-  | { readonly kind: 'done' }
-  /** Nobody is ready and somebody waits. */
-  | { readonly kind: 'deadlock'; readonly waits: readonly Wait[] }
-  /** The step bound was reached: a livelock, or a bound too small. */
-  | { readonly kind: 'bound' }
-  /** A body threw; the others were dropped where they were. */
-  | { readonly kind: 'threw'; readonly body: number; readonly error: unknown }
-);
+export const DEFAULT_BOUND = 10_000_000;
 
 const NOBODY = -1;
+const LOOK = POINT_READ | POINT_ONCE | POINT_WAIT;
+const TAKE = POINT_BLOCKED | POINT_LOCK | POINT_READ | POINT_WRITE | POINT_ATOMIC;
+/** How a sleeper wakes: not asleep, at a change, when the lock is free. */
+const AWAKE = 0;
+const AT_CHANGE = 1;
+const WHEN_FREE = 2;
 const word = (a: number): number => words[a] as number;
 
-class Loop implements Scheduler, View {
+/** Runs executions of programs of `actors` bodies, one after the other. */
+export class Loop implements Scheduler, View {
   readonly actors: number;
   readonly state: Uint8Array;
   readonly address: Int32Array;
   readonly kind: Int32Array;
   readonly words: Int32Array;
-  readyCount: number;
+  readonly own: Int32Array;
+  readyCount = 0;
   steps = 0;
   switches = 0;
-  running = 0;
-  /** Who goes on after the yield under way; NOBODY when that is still to be chosen. */
-  chosen = NOBODY;
-  /** The two words each blocked actor waits for, and what they held. */
-  readonly #waitsFor: Int32Array;
+  /** Who took each step of the last execution; valid below `steps`. */
+  picks = new Uint8Array(1024);
+  /** The choices of the last execution, in order. */
+  chosen: Chosen[] = [];
+  #running = 0;
+  /** Who goes on after the yield under way; NOBODY when that is still to be chosen, ABANDON when nobody shall. */
+  #next = NOBODY;
+  #starting = false;
+  readonly #sleep: Uint8Array;
+  /** What the two words each sleeper waits for held when it went to sleep. */
   readonly #saw: Int32Array;
-  #blocked = 0;
-  readonly #strategy: Strategy;
-  readonly #bound: number;
+  readonly #sawOwn: Int32Array;
+  #sleepers = 0;
+  #strategy!: Picker;
+  #bound = 0;
+  #check: StepCheck | undefined;
+  #found: Finding | undefined;
+  readonly #coroutines: Steps<void>[] = [];
 
-  constructor(actors: number, strategy: Strategy, bound: number) {
+  constructor(actors: number) {
     this.actors = actors;
-    this.readyCount = actors;
     this.state = new Uint8Array(actors);
     this.address = new Int32Array(actors);
     this.kind = new Int32Array(actors);
     this.words = new Int32Array(actors);
-    this.#waitsFor = new Int32Array(2 * actors);
-    this.#saw = new Int32Array(2 * actors);
-    this.#strategy = strategy;
-    this.#bound = bound;
-    strategy.begin(this);
+    this.own = new Int32Array(actors);
+    this.#sleep = new Uint8Array(actors);
+    this.#saw = new Int32Array(actors);
+    this.#sawOwn = new Int32Array(actors);
   }
 
-  get exhausted(): boolean {
-    return this.steps >= this.#bound;
+  /** Runs the bodies to their end, interleaved as `strategy` picks, in at most `bound` steps, with `check` after each. */
+  execute(bodies: readonly (() => Steps<void>)[], strategy: Picker, bound = DEFAULT_BOUND, check?: StepCheck): Outcome {
+    if (bodies.length !== this.actors) throw new RangeError(`a loop of ${this.actors} for ${bodies.length} bodies`);
+    this.#reset(strategy, bound, check);
+    return withScheduler(this, () => this.#run(bodies));
+  }
+
+  #reset(strategy: Picker, bound: number, check: StepCheck | undefined): void {
+    this.#strategy = strategy;
+    this.#bound = bound;
+    this.#check = check;
+    this.#found = undefined;
+    this.state.fill(READY);
+    this.kind.fill(0);
+    this.own.fill(-1);
+    this.#sleep.fill(AWAKE);
+    this.readyCount = this.actors;
+    this.steps = this.switches = this.#sleepers = 0;
+    this.#running = 0;
+    this.#next = NOBODY;
+    if (this.chosen.length !== 0) this.chosen = [];
+    this.#coroutines.length = 0;
   }
 
   point(a: number, kind: number, n: number): boolean {
-    const me = this.running;
+    const me = this.#running;
+    if (this.#check !== undefined && this.#failed(me)) return true;
     this.address[me] = a;
     this.kind[me] = kind;
     this.words[me] = n;
-    if (this.exhausted) return true;
-    const next = this.choose();
+    this.own[me] = -1;
+    return this.#leave(me);
+  }
+
+  waitPoint(a: number, kind: number, own: number): boolean {
+    const me = this.#running;
+    if (this.#check !== undefined && this.#failed(me)) return true;
+    this.address[me] = a;
+    this.kind[me] = kind;
+    this.words[me] = 1;
+    this.own[me] = own;
+    return this.#leave(me);
+  }
+
+  /** Whether the running coroutine has to yield at the point it declared. */
+  #leave(me: number): boolean {
+    if (this.#starting) return true;
+    const next = this.#pick();
     if (next === me) return false;
-    this.chosen = next;
+    this.#next = next;
     return true;
   }
 
-  block(a: number, b: number): void {
-    const me = this.running;
-    this.#waitsFor[2 * me] = a;
-    this.#waitsFor[2 * me + 1] = b;
-    this.#saw[2 * me] = word(a);
-    this.#saw[2 * me + 1] = word(b);
+  block(a: number, own: number): void {
+    this.#fallAsleep(a, own, AT_CHANGE, LOOK | POINT_BLOCKED);
+  }
+
+  blockLock(a: number, own: number): void {
+    this.#fallAsleep(a, own, WHEN_FREE, TAKE);
+  }
+
+  #fallAsleep(a: number, own: number, how: number, kind: number): void {
+    const me = this.#running;
+    if (this.#check !== undefined) {
+      // What was a look at a held lock is told as that: it took nothing.
+      if (how === WHEN_FREE) this.kind[me] = LOOK;
+      this.#failed(me);
+    }
+    this.address[me] = a;
+    this.kind[me] = kind;
+    this.words[me] = 1;
+    this.own[me] = own;
+    this.#saw[me] = word(a);
+    this.#sawOwn[me] = word(own);
+    this.#sleep[me] = how;
+    this.#sleepers++;
     this.state[me] = BLOCKED;
     this.readyCount--;
-    this.#blocked++;
   }
 
-  end(): void {
-    this.state[this.running] = ENDED;
-    this.readyCount--;
+  choose(what: number, n: number): number {
+    const actor = this.#running;
+    const value = this.#strategy.choose?.(this, actor, what, n) ?? 0;
+    if (!(value >= 0 && value < n)) throw new RangeError(`strategy chose ${value} of ${n}`);
+    this.chosen.push({ step: this.steps, actor, what, n, value });
+    return value;
   }
 
-  /** Asks the strategy; NOBODY when no actor is ready. */
-  choose(): number {
-    if (this.#blocked !== 0) this.#wakeChanged();
+  /** Tells the check of the step that `me` has taken; true when it found something. */
+  #failed(me: number): boolean {
+    if (this.#starting || this.#found !== undefined) return this.#found !== undefined;
+    this.#found = this.#check?.(me, this.address[me]!, this.kind[me]!, this.words[me]!);
+    if (this.#found === undefined) return false;
+    this.#next = ABANDON;
+    return true;
+  }
+
+  /** Asks the strategy; NOBODY when no actor is ready, ABANDON when the execution ends here. */
+  #pick(): number {
+    if (this.#sleepers !== 0) this.#lookAtSleepers();
     if (this.readyCount === 0) return NOBODY;
-    this.steps++;
-    const next = this.#strategy.pick(this, this.running);
-    if (this.state[next] !== READY) throw new RangeError(`strategy picked actor ${String(next)}, not ready`);
+    if (this.steps >= this.#bound) return ABANDON;
+    const at = this.steps++;
+    const next = this.#strategy.pick(this, this.#running);
+    if (this.state[next] !== READY) {
+      this.steps--;
+      if (next === ABANDON) return ABANDON;
+      throw new RangeError(`strategy picked actor ${next}, not ready`);
+    }
+    if (at === this.picks.length) this.#grow();
+    this.picks[at] = next;
     return next;
   }
 
-  #wakeChanged(): void {
+  #grow(): void {
+    const more = new Uint8Array(this.picks.length * 2);
+    more.set(this.picks);
+    this.picks = more;
+  }
+
+  #lookAtSleepers(): void {
     for (let i = 0; i < this.actors; i++) {
-      if (this.state[i] !== BLOCKED || !(this.#changed(2 * i) || this.#changed(2 * i + 1))) continue;
-      this.state[i] = READY;
-      this.readyCount++;
-      this.#blocked--;
+      const how = this.#sleep[i];
+      if (how === AWAKE) continue;
+      const ready = how === AT_CHANGE ? this.state[i] === READY || this.#changed(i) : this.#free(i);
+      if (ready === (this.state[i] === READY)) continue;
+      this.state[i] = ready ? READY : BLOCKED;
+      this.readyCount += ready ? 1 : -1;
     }
   }
 
-  #changed(slot: number): boolean {
-    return word(this.#waitsFor[slot] as number) !== this.#saw[slot];
+  #changed(i: number): boolean {
+    return word(this.address[i]!) !== this.#saw[i] || word(this.own[i]!) !== this.#sawOwn[i];
   }
 
-  waits(): Wait[] {
+  #free(i: number): boolean {
+    return word(this.address[i]!) === 0 || (word(this.own[i]!) & REQ_ABORT) !== 0;
+  }
+
+  #run(bodies: readonly (() => Steps<void>)[]): Outcome {
+    const failed = this.#start(bodies);
+    if (failed !== undefined) return failed;
+    this.#strategy.begin(this);
+    for (;;) {
+      const next = this.#next === NOBODY ? this.#pick() : this.#next;
+      this.#next = NOBODY;
+      if (next < 0) return this.#end(next);
+      if (next !== this.#running) {
+        this.switches++;
+        this.#running = next;
+      }
+      if (this.#sleep[next] !== AWAKE) {
+        this.#sleep[next] = AWAKE;
+        this.#sleepers--;
+      }
+      const failed = this.#resume(next);
+      if (failed !== undefined) return failed;
+    }
+  }
+
+  /** Makes the coroutines and brings each to its first point. */
+  #start(bodies: readonly (() => Steps<void>)[]): Outcome | undefined {
+    this.#starting = true;
+    for (let i = 0; i < this.actors; i++) {
+      this.#running = i;
+      this.#coroutines[i] = bodies[i]!();
+      const failed = this.#resume(i);
+      if (failed !== undefined) return failed;
+    }
+    this.#running = 0;
+    this.#starting = false;
+    return undefined;
+  }
+
+  #resume(i: number): Outcome | undefined {
+    try {
+      if (this.#coroutines[i]!.next().done !== true) return undefined;
+    } catch (error) {
+      this.#ended(i);
+      return { kind: 'threw', body: i, error, steps: this.steps, switches: this.switches };
+    }
+    if (this.#check !== undefined) this.#failed(i);
+    this.#ended(i);
+    return undefined;
+  }
+
+  #ended(i: number): void {
+    this.state[i] = ENDED;
+    this.readyCount--;
+  }
+
+  #end(next: number): Outcome {
+    const { steps, switches } = this;
+    if (this.#found !== undefined) return { kind: 'found', finding: this.#found, steps, switches };
+    if (next === ABANDON) return { kind: steps >= this.#bound ? 'bound' : 'abandoned', steps, switches };
+    const waits = this.#waits();
+    return waits.length === 0 ? { kind: 'done', steps, switches } : { kind: 'deadlock', waits, steps, switches };
+  }
+
+  #waits(): Wait[] {
     const found: Wait[] = [];
-    this.state.forEach((s, body) => {
-      if (s !== BLOCKED) return;
-      const address = this.#waitsFor[2 * body] as number;
+    for (let body = 0; body < this.actors; body++) {
+      if (this.state[body] !== BLOCKED) continue;
+      const address = this.address[body]!;
       found.push({ body, address, holders: holdersOf(address) });
-    });
+    }
     return found;
   }
 }
@@ -145,33 +311,13 @@ function holdersOf(address: number): number[] {
 }
 
 /** Runs the bodies to their end, interleaved as `strategy` picks, in at most `bound` steps. */
-export function interleave(bodies: readonly (() => Steps<void>)[], strategy: Strategy, bound = 10_000_000): Outcome {
-  const loop = new Loop(bodies.length, strategy, bound);
-  return withScheduler(loop, () => drive(loop, bodies));
-}
-
-function drive(loop: Loop, bodies: readonly (() => Steps<void>)[]): Outcome {
-  const coroutines: Steps<void>[] = [];
-  for (const [i, body] of bodies.entries()) coroutines[i] = body();
-  for (;;) {
-    const next = loop.chosen === NOBODY ? loop.choose() : loop.chosen;
-    loop.chosen = NOBODY;
-    const { steps, switches } = loop;
-    if (next === NOBODY) {
-      const waits = loop.waits();
-      return waits.length === 0 ? { kind: 'done', steps, switches } : { kind: 'deadlock', waits, steps, switches };
-    }
-    if (next !== loop.running) loop.switches++;
-    loop.running = next;
-    try {
-      if ((coroutines[next] as Steps<void>).next().done === true) loop.end();
-    } catch (error) {
-      return { kind: 'threw', body: next, error, steps: loop.steps, switches: loop.switches };
-    }
-    if (loop.exhausted && loop.readyCount !== 0 && loop.chosen === NOBODY) {
-      return { kind: 'bound', steps: loop.steps, switches: loop.switches };
-    }
-  }
+export function interleave(
+  bodies: readonly (() => Steps<void>)[],
+  strategy: Picker,
+  bound = DEFAULT_BOUND,
+  check?: StepCheck,
+): Outcome {
+  return new Loop(bodies.length).execute(bodies, strategy, bound, check);
 }
 
 /** The waits of a deadlock as lines for people. */

@@ -1,5 +1,7 @@
 /**
  * Round robin: every actor takes `quantum` steps, then the next ready one; 1 switches at every point.
+ *
+ * One schedule only, with every choice left to the machine.
  */
 import { READY, readyFrom, type Strategy } from './strategy.js';
 
@@ -15,5 +17,7 @@ export function roundRobin(quantum = 1): Strategy {
       left = quantum - 1;
       return readyFrom(view, running + 1);
     },
+    choose: () => 0,
+    next: () => false,
   };
 }

@@ -38,6 +38,11 @@ export const poke = (a: number, v: number): void => {
 export const ld = peek;
 export const st = poke;
 
+/** No schedule, no choice: the machine does what it does by itself. */
+export function choose(_cpu: Cpu, _what: number, _n: number): number {
+  return 0;
+}
+
 export function touch(_a: number, _n: number, _kind: number): void {
   return;
 }
@@ -152,6 +157,7 @@ function abortCheck(cpu: Cpu): void {
   peek,
   poke,
   touch,
+  choose,
   lock,
   tryLock,
   unlock,

@@ -19,6 +19,7 @@ import {
   POINT_ONCE,
   POINT_READ,
   POINT_UNLOCK,
+  POINT_WAIT,
   POINT_WRITE,
   type Scheduler,
 } from './schedule.js';
@@ -27,13 +28,18 @@ import type { Steps } from './steps.js';
 export const BUILD = 'controlled';
 
 const RMW = POINT_READ | POINT_WRITE | POINT_ATOMIC;
+const LOOK = POINT_READ | POINT_ONCE | POINT_WAIT;
 
 /** Nobody else: points never switch, and a wait that nobody can end is a bug. */
+const nobody = (a: number): never => {
+  throw new HypervisorBug(`a lone actor waits for word ${String(a)}, which nobody can change`);
+};
 const SOLO: Scheduler = {
   point: () => false,
-  block: (a) => {
-    throw new HypervisorBug(`a lone actor waits for word ${String(a)}, which nobody can change`);
-  },
+  waitPoint: () => false,
+  block: nobody,
+  blockLock: nobody,
+  choose: () => 0,
 };
 
 let scheduler: Scheduler = SOLO;
@@ -62,6 +68,14 @@ export function run<T>(body: () => Steps<T>): T {
   } finally {
     scheduler = before;
   }
+}
+
+/**
+ * Which of `n` things the machine does here (`what`: src/sync/choices.ts); 0 is what it does by itself. No point: nobody
+ * else runs, and the answer belongs to the step under way.
+ */
+export function choose(_cpu: Cpu, what: number, n: number): number {
+  return scheduler.choose(what, n);
 }
 
 export const peek = ops.ld;
@@ -144,13 +158,13 @@ export function* copy(to: number, from: number, n: number): Steps<void> {
 /** Takes the lock word `a`; the order is checked; waits for its holder. */
 export function* lock(cpu: Cpu, a: number, rank: number): Steps<void> {
   checkOrder(cpu, a, rank);
-  if (scheduler.point(a, POINT_LOCK | RMW, 1)) yield;
+  if (scheduler.waitPoint(a, POINT_LOCK | RMW, actor.request(cpu))) yield;
   if (ops.ld(a) !== 0) {
     ops.add(actor.contended(cpu), 1);
     sleeps(cpu, a);
     while (ops.ld(a) !== 0) {
       abortCheck(cpu);
-      scheduler.block(a, actor.request(cpu));
+      scheduler.blockLock(a, actor.request(cpu));
       yield;
     }
     wakes(cpu);
@@ -177,19 +191,19 @@ export function* unlock(cpu: Cpu, a: number): Steps<void> {
 
 /** Waits until the word at `a` is not `seen`, or a bounded while; callers loop and re-read. */
 export function* waitChange(cpu: Cpu, a: number, seen: number): Steps<void> {
-  if (scheduler.point(a, POINT_READ | POINT_ONCE, 1)) yield;
+  if (scheduler.waitPoint(a, LOOK, actor.request(cpu))) yield;
   yield* sleepOn(cpu, a, seen, ops.ld(actor.request(cpu)));
 }
 
 /** The same, but also ends when the own request word is not `request`, the value that the caller has served. */
 export function* waitRequest(cpu: Cpu, a: number, seen: number, request: number): Steps<void> {
-  if (scheduler.point(a, POINT_READ | POINT_ONCE, 1)) yield;
+  if (scheduler.waitPoint(a, LOOK, actor.request(cpu))) yield;
   yield* sleepOn(cpu, a, seen, request);
 }
 
 /** Waits until the lock at `a` is free or the own request word is not `request`; takes nothing. */
 export function* lockWait(cpu: Cpu, a: number, request: number): Steps<void> {
-  if (scheduler.point(a, POINT_LOCK | POINT_READ, 1)) yield;
+  if (scheduler.waitPoint(a, LOOK, actor.request(cpu))) yield;
   const holder = ops.ld(a);
   if (holder !== 0) yield* sleepOn(cpu, a, holder, request);
 }

@@ -16,10 +16,20 @@ export const POINT_LOCK = 16;
 export const POINT_UNLOCK = 32;
 /** A look at the own request word: gate entry and exit, loop back-edges. */
 export const POINT_POLL = 64;
+/** The look with which a wait begins; it goes to sleep unless what it waits for has come already. */
+export const POINT_WAIT = 128;
+/** The step with which a sleeper goes on; it is enabled only once what it waited for has come. */
+export const POINT_BLOCKED = 256;
 
 export interface Scheduler {
   /** Asked before the access of `n` words at `a`; true: the running coroutine yields here. */
   point(a: number, kind: number, n: number): boolean;
-  /** The running coroutine cannot go on before the word at `a` or at `b` changes; it yields after this call. */
-  block(a: number, b: number): void;
+  /** The same for a step that may go to sleep, whose sleeping is written into the own request word `own`. */
+  waitPoint(a: number, kind: number, own: number): boolean;
+  /** The running coroutine sleeps until the word at `a` or at `own` has changed once; it yields after this call. */
+  block(a: number, own: number): void;
+  /** The running coroutine sleeps while the lock at `a` is held, unless `own` has REQ_ABORT; it yields after this call. */
+  blockLock(a: number, own: number): void;
+  /** The running coroutine asks which of `n` things the machine does here: 0 to n-1, 0 being what it does by itself. */
+  choose(what: number, n: number): number;
 }

@@ -3,15 +3,15 @@
  * exhaustive walk over all schedules of a small program.
  */
 import { interleave, type Outcome } from '../../src/explore/loop.js';
-import { READY, readyFrom, type Strategy, type View } from '../../src/explore/strategy.js';
+import { READY, readyFrom, type Picker, type View } from '../../src/explore/strategy.js';
 import type { Steps } from '../../src/sync/steps.js';
 
-export interface Recorded extends Strategy {
+export interface Recorded extends Picker {
   /** One line per step of the last execution: actor, kind, address, words. */
   readonly trace: string[];
 }
 
-export function recorded(inner: Strategy): Recorded {
+export function recorded(inner: Picker): Recorded {
   const trace: string[] = [];
   return {
     trace,
@@ -32,7 +32,7 @@ function readyActors(view: View): number[] {
 }
 
 /** Takes the actors given, in order, then stays with whoever is ready. */
-export function scripted(actors: readonly number[]): Strategy {
+export function scripted(actors: readonly number[]): Picker {
   return {
     begin: () => undefined,
     pick: (view, running) => {
@@ -53,7 +53,7 @@ export function everySchedule(
 ): number {
   /** Per step of the execution under way: the choices, and which of them is being tried. */
   const path: { ready: number[]; tried: number }[] = [];
-  const strategy: Strategy = {
+  const strategy: Picker = {
     begin: () => undefined,
     pick: (view) => {
       const depth = view.steps - 1;

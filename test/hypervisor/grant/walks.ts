@@ -2,7 +2,7 @@
 import { expect } from 'vitest';
 import { interleave, type Outcome } from '../../../src/explore/loop.js';
 import { randomWalk, xorshift } from '../../../src/explore/random-walk.js';
-import { READY, readyFrom, type Strategy } from '../../../src/explore/strategy.js';
+import { READY, readyFrom, type Picker } from '../../../src/explore/strategy.js';
 import type { Steps } from '../../../src/sync/steps.js';
 import { VcpuStopped } from '../../../src/vcpu/stopped.js';
 import type { Guest } from './lab.js';
@@ -22,7 +22,7 @@ export const life = (c: Guest, body: () => Steps<void>): Body =>
   };
 
 /** A random walk in which each actor sets out only after a random number of steps, so that short lives meet long ones. */
-function staggered(seed: number, watch: () => void): Strategy {
+function staggered(seed: number, watch: () => void): Picker {
   const inner = randomWalk(seed);
   const random = xorshift(seed * 7919);
   let from: number[] = [];
