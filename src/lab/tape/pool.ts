@@ -22,6 +22,7 @@ const root = here.includes('/dist/')
 export class ReplayPool {
   readonly build: Build;
   readonly #pool: Piscina<BatchTask, BatchResult>;
+  #ended = false;
 
   constructor(build: Build, threads: number) {
     this.build = build;
@@ -32,6 +33,10 @@ export class ReplayPool {
       env: { ...process.env, XENOLITH_MEMORY_MIB: String(TAPE_MEMORY_MIB) },
       execArgv: ['--enable-source-maps'],
       recordTiming: false,
+    });
+    this.#pool.on('error', (e: Error) => {
+      // An answer that was on its way when the threads were ended is nobody's.
+      if (!this.#ended) throw e;
     });
   }
 
@@ -53,6 +58,7 @@ export class ReplayPool {
 
   /** Ends the threads, wherever they are. */
   async end(): Promise<void> {
+    this.#ended = true;
     await this.#pool.destroy();
   }
 }
