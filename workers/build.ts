@@ -11,7 +11,7 @@ import type { KernelParams } from '../guests/kernel/boot.js';
 import { image, layImage } from '../guests/kernel/domain-image.js';
 import type { Kernel } from '../guests/kernel/records.js';
 import { optionsOf } from './options.js';
-import { arenaChunks, imageSpec, MAX_GRANT_FRAMES, MAX_MAPTRACK_FRAMES } from './sizes.js';
+import { arenaChunks, FULL_SIZES, imageSpec, type Sizes } from './sizes.js';
 import { wordsOf } from './words.js';
 
 /** What a vCPU thread is told of its domain. */
@@ -24,15 +24,16 @@ export function* buildDomain(
   plan: MachinePlan,
   d: DomainSpec,
   board: number,
+  sizes: Sizes = FULL_SIZES,
 ): Steps<{ k: Kernel; words: DomainWords; vcpus: readonly Cpu[]; start: Start }> {
-  const spec = imageSpec(d);
+  const spec = imageSpec(d, sizes);
   const { domid, privileged, vcpus, memoryMib } = d;
   const { populated, maxPfn } = spec;
   const lay = (...[frame, put]: Parameters<Parameters<typeof buildGuest>[0]['lay']>): void =>
     layImage(spec, frame, put);
-  const limits = { maxGrantFrames: MAX_GRANT_FRAMES, maxMaptrackFrames: MAX_MAPTRACK_FRAMES };
-  const shape = { domid, privileged, vcpus, populated, maxPfn, arenaChunks: arenaChunks(spec), l4: image.l4 };
-  const guest = yield* buildGuest({ ...shape, ...limits, lay });
+  const { maxGrantFrames, maxMaptrackFrames } = sizes;
+  const shape = { domid, privileged, vcpus, populated, maxPfn, arenaChunks: arenaChunks(spec, sizes), l4: image.l4 };
+  const guest = yield* buildGuest({ ...shape, maxGrantFrames, maxMaptrackFrames, lay });
   const params: KernelParams = {
     domid: domid as Domid,
     spec,

@@ -81,7 +81,7 @@ export function* runTask(c: KernelCpu, t: Task, sequence: number): Steps<void> {
 }
 
 /** do_exit: threads of the mm are told, the mm goes, then the files. */
-function* doExit(c: KernelCpu, t: Task): Steps<void> {
+export function* doExit(c: KernelCpu, t: Task): Steps<void> {
   yield* count(c, COUNT.exits);
   const m = peek(task.mm(t)) as Mm;
   yield* st(task.status(t), yield* ldOnce(task.killed(t))); // raced on purpose: the first signal stays

@@ -40,8 +40,30 @@ export interface ProgramEntry {
   readonly parameters: Readonly<Record<string, Parameter>>;
 }
 
+/** An argument of a step of a small scenario, by its place. */
+export type StepArgument =
+  | {
+      readonly kind: 'integer';
+      readonly name: string;
+      readonly min: number;
+      readonly max: number;
+      readonly default?: number;
+    }
+  /** The name of another domain; the step gets its number. */
+  | { readonly kind: 'domain'; readonly name: string };
+
+/** One operation that a small scenario may have a vCPU (or the control plane) do. */
+export interface StepEntry {
+  readonly name: string;
+  /** Who does it: a process that runs on the vCPU, the kernel there, or the control plane. */
+  readonly by: 'process' | 'kernel' | 'control';
+  readonly arguments: readonly StepArgument[];
+  readonly about: string;
+}
+
 /** Everything a scenario may name that is not fixed by the lab itself. */
 export interface Catalog {
   readonly designs: readonly DesignEntry[];
   readonly programs: readonly ProgramEntry[];
+  readonly steps: readonly StepEntry[];
 }

@@ -46,6 +46,8 @@ function explain(c: Context, issue: Issue, above: Path): Problem[] {
       }));
     case 'invalid_union':
       return union(c, issue, path);
+    case 'invalid_key':
+      return [{ position: here, message: `${label(path)}: ${issue.issues[0]?.message ?? issue.message}` }];
     case 'invalid_value':
       return [choice(c, path, issue.values.map(String))];
     case 'invalid_type':

@@ -10,6 +10,7 @@ import { ScenarioError, type Problem } from './error.js';
 import { problemsOf } from './issues.js';
 import { positionsOf, type Positions } from './positions.js';
 import { ruleProblems } from './rules.js';
+import { completeSmall } from './small.js';
 import {
   DEFAULT_ROUNDS,
   domids,
@@ -40,7 +41,7 @@ export function parseScenario(file: string, text: string, catalog: Catalog): Sce
     refuse(problemsOf(checked.error.issues, scenarioJsonSchema(catalog), value, positions));
     throw checked.error;
   }
-  refuse(ruleProblems(checked.data, catalog.programs, positions));
+  refuse(ruleProblems(checked.data, catalog, positions));
   return complete(checked.data, catalog);
 }
 
@@ -133,6 +134,7 @@ function complete(raw: RawScenario, catalog: Catalog): Scenario {
     checks: raw.checks ?? [...CHECKS],
     expect: Object.fromEntries(designs.map((d) => [d, own(raw, d) ?? common])),
     require: raw.require ?? {},
+    ...(raw.small === undefined ? {} : { small: completeSmall(raw, catalog.steps) }),
   };
 }
 

@@ -3,11 +3,12 @@
  *
  * Invariant: each rule reports the place that a user would change. Pure.
  */
-import type { Parameter, ProgramEntry } from '../abi/catalog.js';
+import type { Catalog, Parameter, ProgramEntry } from '../abi/catalog.js';
 import type { Problem } from './error.js';
 import type { Path, Positions } from './positions.js';
 import { sizeMib } from './scenario.js';
-import { CHECKS, type Check, type Finding, type RawScenario } from './schema.js';
+import { CHECKS, EXPLORED, type Check, type Finding, type RawScenario } from './schema.js';
+import { smallRules } from './small.js';
 import { hintFor } from './suggest.js';
 
 export const MEMORY_MAX_MIB = 4096;
@@ -19,10 +20,11 @@ export const DOMAINS_SHARE = 15 / 16;
 export const VCPUS_SMALL = 8;
 export const VCPUS_MAX = 64;
 
-type Report = (path: Path, message: string, hint?: string) => void;
+export type Report = (path: Path, message: string, hint?: string) => void;
 
 /** Problems of a scenario whose shape is right. */
-export function ruleProblems(raw: RawScenario, programs: readonly ProgramEntry[], positions: Positions): Problem[] {
+export function ruleProblems(raw: RawScenario, catalog: Catalog, positions: Positions): Problem[] {
+  const { programs } = catalog;
   const problems: Problem[] = [];
   const report: Report = (path, message, hint) => {
     const position = positions.value(path);
@@ -35,6 +37,7 @@ export function ruleProblems(raw: RawScenario, programs: readonly ProgramEntry[]
   });
   eventRules(raw, report);
   verdictRules(raw, report);
+  smallRules(raw, catalog.steps, report);
   return problems;
 }
 
@@ -108,6 +111,8 @@ function eventRules(raw: RawScenario, report: Report): void {
 
 const isCheck = (f: Finding): f is Check => (CHECKS as readonly string[]).includes(f);
 
+const isExplored = (f: Finding): boolean => (EXPLORED as readonly string[]).includes(f);
+
 function verdictRules(raw: RawScenario, report: Report): void {
   if (raw.rounds !== undefined && raw.duration !== undefined) {
     report(['duration'], "both 'rounds' and 'duration' are given", 'keep one of them');
@@ -118,6 +123,12 @@ function verdictRules(raw: RawScenario, report: Report): void {
       if (isCheck(check) && raw.checks !== undefined && !raw.checks.includes(check)) {
         report(['expect', design], `${check} is expected to break, but 'checks' leaves it out`);
       }
+    }
+    if (raw.small === undefined && list.some(isExplored)) {
+      report(
+        ['expect', design],
+        `${list.filter(isExplored).join(', ')}: found only in a scenario with a 'small' section`,
+      );
     }
     if (design !== 'default' && raw.designs !== undefined && !raw.designs.includes(design)) {
       report(['expect', design], `'${design}' is expected of, but 'designs' leaves it out`);

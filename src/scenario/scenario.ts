@@ -42,6 +42,31 @@ export type Expectation =
 export type Extent =
   { readonly kind: 'rounds'; readonly rounds: number } | { readonly kind: 'seconds'; readonly seconds: number };
 
+/** One step of a small scenario; domains among its arguments are numbers by now. */
+export interface SmallStep {
+  readonly name: string;
+  readonly args: readonly number[];
+  /** As the file says it. */
+  readonly text: string;
+}
+
+/** What one vCPU does; the domain '' is the control plane. */
+export interface SmallList {
+  readonly domain: string;
+  readonly vcpu: number;
+  readonly steps: readonly SmallStep[];
+}
+
+/** What `explore` searches: a setup that is run once, and a race whose schedules are searched. */
+export interface Small {
+  readonly setup: readonly SmallList[];
+  readonly race: readonly SmallList[];
+  /** Steps of an execution above which it counts as a livelock. */
+  readonly bound: number;
+}
+
+export const DEFAULT_BOUND = 200_000;
+
 export interface Scenario {
   readonly name: string;
   readonly description: string;
@@ -55,6 +80,7 @@ export interface Scenario {
   readonly checks: readonly Check[];
   readonly expect: Readonly<Record<string, Expectation>>;
   readonly require: Require;
+  readonly small?: Small;
 }
 
 export const DEFAULT_ROUNDS = 100;

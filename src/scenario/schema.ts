@@ -15,7 +15,11 @@ export type Check = (typeof CHECKS)[number];
 
 /** Findings that are looked for whatever the checks: a domain that the hypervisor crashed, a warning of a guest kernel. */
 export const ALWAYS = ['crash', 'warning'] as const;
-export type Finding = Check | (typeof ALWAYS)[number];
+/** Findings that only a search over schedules makes: they end an execution where they happen. */
+export const EXPLORED = [
+  'I2', 'I7', 'I12', 'I19', 'bug', 'deadlock', 'livelock', 'lock-order', 'page-lock', 'race', 'stale',
+] as const; // prettier-ignore
+export type Finding = Check | (typeof ALWAYS)[number] | (typeof EXPLORED)[number];
 
 /** Counters of which a scenario may demand a least number, else the run is *not exercised*. */
 // prettier-ignore
@@ -50,7 +54,7 @@ export const kernelSchema = z
   .partial()
   .meta({ description: 'Options of a guest kernel.' });
 
-const finding = z.enum([...CHECKS, ...ALWAYS]);
+const finding = z.enum([...CHECKS, ...ALWAYS, ...EXPLORED]);
 const expectation = z.union(
   [
     z.enum(['clean', 'refused']),
@@ -108,6 +112,22 @@ const event = z
   })
   .meta({ description: 'Something the control plane does while the vCPUs run.' });
 
+const WHO = /^(control|[a-z][a-z0-9.-]*\.[0-9]{1,2})$/;
+const lists = z.record(
+  z.string().regex(WHO, { error: "expected a vCPU such as 'dom0.0', or 'control'" }),
+  z.array(z.string().min(1)),
+);
+const small = z
+  .strictObject({
+    setup: z
+      .array(lists)
+      .meta({ description: 'Steps by vCPU, run one after the other before every execution begins.' })
+      .optional(),
+    race: lists.meta({ description: 'Steps by vCPU, run side by side; every schedule of them is searched.' }),
+    bound: whole(100, 100_000_000, 'Steps of an execution above which it counts as a livelock.').optional(),
+  })
+  .meta({ description: 'What `explore` searches; a file with it needs no workloads.' });
+
 /** The schema of a scenario file under a catalog. */
 export function scenarioSchema(catalog: Catalog) {
   const designs = z.enum(catalog.designs.map((d) => d.name));
@@ -130,6 +150,7 @@ export function scenarioSchema(catalog: Catalog) {
       kernel: kernelSchema.optional(),
       domains: z.array(domainSchema(catalog)).min(1),
       events: z.array(event).optional(),
+      small: small.optional(),
       rounds: whole(1, 1_000_000_000, 'Rounds of work of each thread.').optional(),
       duration: whole(1, 86_400, 'Seconds to run, instead of rounds.').optional(),
       designs: z.array(designs).min(1).meta({ description: 'Designs to run; all unless said.' }).optional(),

@@ -13,7 +13,7 @@ const fake = new URL(compileForThreads('test/lab/threads/fake-machine.ts'));
 const entries = { vcpu: fake, control: fake };
 // Wide enough for a machine that is busy with other tests.
 const bounds = { stallMs: 2000, progressMs: 4000, graceMs: 1500, stepMs: 8000 };
-const catalog: Catalog = { designs: [{ name: 'leak', buggy: true, about: '' }], programs: [] };
+const catalog: Catalog = { designs: [{ name: 'leak', buggy: true, about: '' }], programs: [], steps: [] };
 
 const kernel = { exitOrder: 'today', splitPteLocks: true, lazyMmu: true, restore: 'balloon' } as const;
 const domain = (name: string, domid: number) => ({

@@ -23,6 +23,20 @@ export const catalog: Catalog = {
       parameters: { busy: { kind: 'flag', default: false, about: 'keep pages busy' } },
     },
   ],
+  steps: [
+    {
+      name: 'grant',
+      by: 'kernel',
+      arguments: [
+        { kind: 'domain', name: 'peer' },
+        { kind: 'integer', name: 'pages', min: 1, max: 4, default: 1 },
+      ],
+      about: 'grants pages',
+    },
+    { name: 'exit', by: 'process', arguments: [], about: 'ends' },
+    { name: 'revoke', by: 'kernel', arguments: [{ kind: 'integer', name: 'grant', min: 0, max: 3 }], about: 'revokes' },
+    { name: 'destroy', by: 'control', arguments: [{ kind: 'domain', name: 'domain' }], about: 'destroys' },
+  ],
 };
 
 export const minimal = `name: small

@@ -131,8 +131,11 @@ describe('a scenario file that is wrong is refused with its place and a hint', (
   });
 
   test('an invariant that is not audited at rest', () => {
-    expect(lines(`${minimal}expect: { early-unpin: [I2] }\n`)[0]).toMatch(
-      /^17:25 expect\.early-unpin\[0\]: 'I2' is not known here/,
+    expect(lines(`${minimal}expect: { early-unpin: [I2] }\n`)[0]).toBe(
+      "17:24 I2: found only in a scenario with a 'small' section",
+    );
+    expect(lines(`${minimal}expect: { early-unpin: [I99] }\n`)[0]).toMatch(
+      /^17:25 expect\.early-unpin\[0\]: 'I99' is not known here/,
     );
     expect(lines(`${minimal}expect: { early-unpin: dirty }\n`)).toEqual([
       "17:24 expect.early-unpin: expected 'clean', 'refused' or a list of the invariants that must break, such as [I10]",

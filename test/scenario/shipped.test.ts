@@ -5,6 +5,7 @@ import { loadCatalog } from '../../src/lab/catalog.js';
 import { readScenario } from '../../src/lab/scenario-file.js';
 import { scenarioJsonSchema } from '../../src/scenario/schema.js';
 import { DESIGNS } from '../../guests/designs/registry.js';
+import { STEPS } from '../../guests/workloads/steps/run.js';
 import { ARGUMENTS, PROGRAMS } from '../../guests/workloads/programs.js';
 
 const FOLDER = 'guests/scenarios';
@@ -31,6 +32,11 @@ test('the catalog names the programs and their arguments, in the order in which 
       expect(parameter?.kind === 'choice' ? parameter.values : undefined).toEqual(a.choices);
     }
   }
+});
+
+test('the catalog names the steps of small scenarios, and which of them need a process', () => {
+  const guests = catalog.steps.filter((e) => e.by !== 'control');
+  expect(guests.map((e) => [e.name, e.by === 'process'])).toEqual(STEPS.map((e) => [e.name, e.process]));
 });
 
 test('the schema beside the scenarios is the one that is checked', () => {
@@ -65,4 +71,12 @@ test('in the teardown scenario three domains have two vCPUs each, and every know
   expect(s?.domains.map((d) => d.vcpus)).toEqual([2, 2, 2]);
   for (const d of catalog.designs.filter((x) => x.buggy))
     expect([d.name, s?.expect[d.name]?.kind]).toEqual([d.name, 'breaks']);
+});
+
+describe('small scenarios', () => {
+  const small = readdirSync(`${FOLDER}/small`).map((f) => readScenario(`${FOLDER}/small/${f}`, catalog));
+  test('each is named as its file and has a race', () => {
+    expect(small.map((s) => `${s.name}.yaml`)).toEqual(readdirSync(`${FOLDER}/small`));
+    for (const s of small) expect([s.name, s.small?.race.length]).not.toEqual([s.name, undefined]);
+  });
 });

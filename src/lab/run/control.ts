@@ -10,13 +10,14 @@ import { ERESTART } from '../../abi/errno.js';
 import { HypervisorBug } from '../../abi/errors.js';
 import { auditMachine } from '../../audit/index.js';
 import { hypervisorBoot } from '../../hypervisor/boot.js';
-import { CRASH_SITES, domain, DOMDYING_alive, findDomain } from '../../hypervisor/domain.js';
+import { findDomain } from '../../hypervisor/domain.js';
 import { destroyDomain } from '../../hypervisor/domctl.js';
 import { ARENA, FRAME_TABLE, GLOBALS, TLBS } from '../../machine/layout.js';
 import { CPUS_BASE, actor, CONTROL, HEADER_BASE } from '../../sync/actor.js';
 import { ldOnce, peek, poke, run } from '../../sync/primitives.js';
 import type { Steps } from '../../sync/steps.js';
 import type { DestroyEvent, DomainSpec } from '../../scenario/scenario.js';
+import { crash, isWhole, warnings } from './life.js';
 import { BOARD_ENDED, type DomainWords, type MachinePlan, type Regions, type Reply, type Task } from './messages.js';
 import { abortCheck, barrier, board, serve } from './serve.js';
 
@@ -137,7 +138,7 @@ const KEPT = 50;
 
 /** Guests of destroyed or crashed domains are not asked: their books were left as they stood. */
 function audit(guests: ControlGuests, checks: readonly string[], domains: readonly DomainWords[]): Reply {
-  const whole = domains.filter((d) => lifeOf(d.domid) === '');
+  const whole = domains.filter(isWhole);
   const reports = guests.reports(whole.map((d) => d.domid));
   const all = [...auditMachine(checks, reports), ...domains.flatMap(crash), ...whole.flatMap(warnings)];
   const totals: Record<string, number> = {};
@@ -147,33 +148,4 @@ function audit(guests: ControlGuests, checks: readonly string[], domains: readon
     return n <= KEPT;
   });
   return { kind: 'audited', violations, totals };
-}
-
-/** '' for a domain that lives, else what became of it. */
-function lifeOf(domid: number): string {
-  const d = run(() => findDomain(domid));
-  if (d === 0 || peek(domain.dying(d)) !== DOMDYING_alive) return 'destroyed';
-  const site = peek(domain.crashSite(d));
-  return peek(domain.shuttingDown(d)) === 0 ? '' : `crashed: ${CRASH_SITES[site] ?? 'site unknown'}`;
-}
-
-/** A domain that the hypervisor crashed is a finding whatever the checks. */
-function crash(d: DomainWords): Violation[] {
-  const life = lifeOf(d.domid);
-  if (!life.startsWith('crashed')) return [];
-  return [{ invariant: 'crash', detail: `${d.domain} (d${String(d.domid)}) ${life}`, holders: [], severity: 'broken' }];
-}
-
-const WARNING = 'warning.';
-/** Refused maps are no fault of the guest's when a granter goes away. */
-const HARMLESS = new Set(['warning.grantMap']);
-
-/** What a guest's kernel warned of. */
-function warnings(d: DomainWords): Violation[] {
-  return Object.entries(d.counters).flatMap(([name, address]) => {
-    const n = name.startsWith(WARNING) && !HARMLESS.has(name) ? peek(address) : 0;
-    if (n === 0) return [];
-    const detail = `the kernel of ${d.domain} warned ${String(n)} times: ${name.slice(WARNING.length)}`;
-    return [{ invariant: 'warning', detail, holders: [], severity: 'broken' } as const];
-  });
 }

@@ -1,0 +1,175 @@
+/**
+ * A machine to be explored: booted, set up and snapshotted once; then the race's bodies, from the snapshot, every time.
+ *
+ * Invariant: an execution is a function of its schedule: every word is put back before it, the bodies are fresh, and
+ * guest objects keep nothing. vCPUs of the race are in guest mode at the snapshot, all others stand aside.
+ * Lock: none; one thread runs everything.
+ * Source: DESIGN sentence 2, data path "an explored schedule".
+ */
+import { HypervisorBug, LabError } from '../../abi/errors.js';
+import { hypervisorBoot } from '../../hypervisor/boot.js';
+import type { DomainSpec, Scenario, Small, SmallList, SmallStep } from '../../scenario/scenario.js';
+import { actor, ACTOR_UPPER, CONTROL, cpuAt, HEADER_BASE, HEADER_WORDS, type Cpu } from '../../sync/actor.js';
+import { run } from '../../sync/primitives.js';
+import type { Steps } from '../../sync/steps.js';
+import { VcpuStopped } from '../../vcpu/stopped.js';
+import type { MachinePlan } from '../run/messages.js';
+import { controlSteps } from './control-steps.js';
+import type { ExploreGuests, SmallDomain, SmallVcpu } from './guests.js';
+import { Snapshot, type Range } from './snapshot.js';
+
+/** What is searched, as plain data. */
+export interface ExplorePlan extends MachinePlan {
+  readonly scenario: MachinePlan['scenario'] & Pick<Scenario, 'checks'>;
+  readonly small: Small;
+}
+
+interface Placed {
+  readonly spec: DomainSpec;
+  readonly built: SmallDomain;
+}
+
+/** One side of the race. */
+export interface Side {
+  /** `dom0.1`, or `control`. */
+  readonly name: string;
+  readonly cpu: Cpu;
+  readonly steps: readonly SmallStep[];
+  readonly body: () => Steps<void>;
+}
+
+export class ExploreMachine {
+  readonly sides: readonly Side[];
+  readonly domains: readonly Placed[];
+  readonly snapshot: Snapshot;
+
+  /** Boots and sets up; a setup that does not work is a LabError. */
+  constructor(plan: ExplorePlan, guests: ExploreGuests) {
+    const { hypervisor, domains } = plan.scenario;
+    hypervisorBoot({ debug: hypervisor.build === 'debug', quantum: hypervisor.quantum });
+    this.domains = domains.map((spec) => ({ spec, built: run(() => guests.build(plan, spec)) }));
+    for (const d of this.domains) d.built.vcpus.forEach((v) => run(() => bootAside(d.spec.name, v)));
+    for (const list of plan.small.setup) this.#setUp(list);
+    this.sides = plan.small.race.map((list) => this.#side(list, plan.small.race));
+    for (const side of plan.small.race) {
+      if (side.domain !== '') run(() => this.#vcpu(side).start());
+    }
+    this.snapshot = new Snapshot(this.#unlogged(), this.#volatile());
+  }
+
+  /** The start of an execution. */
+  reset(): void {
+    this.snapshot.restore();
+  }
+
+  #vcpu(list: SmallList): SmallVcpu {
+    const v = this.domains.find((d) => d.spec.name === list.domain)?.built.vcpus[list.vcpu];
+    if (v === undefined) throw new HypervisorBug(`no vCPU ${nameOf(list)}`);
+    return v;
+  }
+
+  #setUp(list: SmallList): void {
+    if (list.domain === '') {
+      run(() => controlSteps(list.steps));
+      return;
+    }
+    const v = this.#vcpu(list);
+    run(() => v.start());
+    for (const step of list.steps) {
+      if (v.needsProcess(step) && !v.hasProcess()) throw refused(list, step, 'no process runs there');
+      const answer = alone(list, step, () => v.step(step));
+      if (answer !== 0) throw refused(list, step, `it was refused with ${String(answer)}`);
+    }
+    run(() => v.park());
+  }
+
+  #side(list: SmallList, race: readonly SmallList[]): Side {
+    const name = nameOf(list);
+    if (list.domain === '') {
+      return { name, cpu: CONTROL, steps: list.steps, body: () => controlSteps(list.steps) };
+    }
+    const v = this.#vcpu(list);
+    const [first] = list.steps;
+    if (first !== undefined && v.needsProcess(first) && !v.hasProcess()) {
+      throw refused(list, first, 'no process runs there when the race begins');
+    }
+    const others = race.filter((o) => o.domain === list.domain && o.vcpu !== list.vcpu).map((o) => o.vcpu);
+    const body = v.race(list.steps, others);
+    return { name, cpu: v.cpu, steps: list.steps, body: () => untilStopped(body) };
+  }
+
+  /** Lock lists and fault words are written past the ops. */
+  #unlogged(): Range[] {
+    return [
+      ...this.#cpus().map((cpu) => ({ from: cpu, words: ACTOR_UPPER })),
+      { from: HEADER_BASE, words: HEADER_WORDS },
+    ];
+  }
+
+  /** Counters, registers and buffers of calls that are over. */
+  #volatile(): Range[] {
+    const dead = this.#cpus().flatMap((cpu): Range[] => [
+      { from: actor.beat(cpu), words: 1 },
+      { from: actor.contended(cpu), words: 1 },
+      ...DEAD_VCPU_WORDS.map(([from, n]) => ({ from: cpu + ACTOR_UPPER + from, words: n })),
+    ]);
+    const counters = this.domains.flatMap(({ built }) =>
+      Object.entries(built.words.counters)
+        .filter(([name]) => !name.startsWith('warning.'))
+        .map(([, from]) => ({ from, words: 1 })),
+    );
+    return [...dead, ...counters];
+  }
+
+  #cpus(): Cpu[] {
+    const vcpus = this.domains.reduce((n, d) => n + d.built.vcpus.length, 0);
+    return Array.from({ length: vcpus + 1 }, (_, i) => cpuAt(i));
+  }
+}
+
+/**
+ * Of the vCPU record (`machine/cpu-record.ts`), what means nothing at rest: the last fault, counters, registers,
+ * the copied structures, the scratch words, the batch.
+ */
+const DEAD_VCPU_WORDS: readonly (readonly [number, number])[] = [
+  [11, 4],
+  [17, 10],
+  [30, 15],
+  [48, 48],
+  [112, 2],
+  [192, 192],
+];
+
+const nameOf = (list: SmallList): string => (list.domain === '' ? 'control' : `${list.domain}.${String(list.vcpu)}`);
+
+function* bootAside(domain: string, v: SmallVcpu): Steps<void> {
+  yield* v.start();
+  if (!(yield* v.boot())) throw new HypervisorBug(`${domain} did not boot`);
+  yield* v.park();
+}
+
+/** A vCPU whose domain dies leaves by an exception; that is an end like any other. */
+function* untilStopped(body: () => Steps<void>): Steps<void> {
+  try {
+    yield* body();
+  } catch (e) {
+    if (!(e instanceof VcpuStopped)) throw e;
+  }
+}
+
+const refused = (list: SmallList, step: SmallStep, why: string): LabError =>
+  new LabError('SMALL_SETUP', `${nameOf(list)}: step '${step.text}': ${why}`, {
+    hint: "the setup's steps run one after the other, in the order of the file",
+  });
+
+/** Runs a step of the setup alone; one that waits for another vCPU cannot stand in a setup. */
+function alone(list: SmallList, step: SmallStep, body: () => Steps<number>): number {
+  try {
+    return run(body);
+  } catch (e) {
+    if (e instanceof HypervisorBug && e.message.startsWith('a lone actor waits')) {
+      throw refused(list, step, 'it waits for another vCPU, and none runs during the setup');
+    }
+    throw e;
+  }
+}
