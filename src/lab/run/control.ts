@@ -5,7 +5,7 @@
  * destroys races with what they do.
  * Lock: none held between two looks.
  */
-import type { GuestReport, Violation } from '../../abi/guest.js';
+import type { GuestReport } from '../../abi/guest.js';
 import { ERESTART } from '../../abi/errno.js';
 import { HypervisorBug } from '../../abi/errors.js';
 import { auditMachine } from '../../audit/index.js';
