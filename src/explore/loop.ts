@@ -21,8 +21,8 @@ import {
   type Scheduler,
 } from '../sync/schedule.js';
 import type { Steps } from '../sync/steps.js';
-import type { Finding, Outcome, StepCheck, Wait } from './program.js';
-import { ABANDON, BLOCKED, ENDED, READY, type Picker, type View } from './strategy.js';
+import type { Counts, Finding, Outcome, StepCheck, Wait } from './program.js';
+import { ABANDON, BLOCKED, ENDED, READY, StrategyError, type Picker, type View } from './strategy.js';
 
 export type { Outcome, Wait };
 
@@ -57,6 +57,8 @@ export class Loop implements Scheduler, View {
   readyCount = 0;
   steps = 0;
   switches = 0;
+  /** Switches away from an actor that could have gone on. */
+  preemptions = 0;
   /** Who took each step of the last execution; valid below `steps`. */
   picks = new Uint8Array(1024);
   /** The choices of the last execution, in order. */
@@ -92,6 +94,7 @@ export class Loop implements Scheduler, View {
   execute(bodies: readonly (() => Steps<void>)[], strategy: Picker, bound = DEFAULT_BOUND, check?: StepCheck): Outcome {
     if (bodies.length !== this.actors) throw new RangeError(`a loop of ${this.actors} for ${bodies.length} bodies`);
     this.#reset(strategy, bound, check);
+    strategy.begin(this);
     return withScheduler(this, () => this.#run(bodies));
   }
 
@@ -105,7 +108,7 @@ export class Loop implements Scheduler, View {
     this.own.fill(-1);
     this.#sleep.fill(AWAKE);
     this.readyCount = this.actors;
-    this.steps = this.switches = this.#sleepers = 0;
+    this.steps = this.switches = this.preemptions = this.#sleepers = 0;
     this.#running = 0;
     this.#next = NOBODY;
     if (this.chosen.length !== 0) this.chosen = [];
@@ -137,6 +140,7 @@ export class Loop implements Scheduler, View {
     if (this.#starting) return true;
     const next = this.#pick();
     if (next === me) return false;
+    if (next >= 0) this.preemptions++;
     this.#next = next;
     return true;
   }
@@ -171,7 +175,7 @@ export class Loop implements Scheduler, View {
   choose(what: number, n: number): number {
     const actor = this.#running;
     const value = this.#strategy.choose?.(this, actor, what, n) ?? 0;
-    if (!(value >= 0 && value < n)) throw new RangeError(`strategy chose ${value} of ${n}`);
+    if (!(value >= 0 && value < n)) throw new StrategyError(`strategy chose ${value} of ${n}`);
     this.chosen.push({ step: this.steps, actor, what, n, value });
     return value;
   }
@@ -195,7 +199,7 @@ export class Loop implements Scheduler, View {
     if (this.state[next] !== READY) {
       this.steps--;
       if (next === ABANDON) return ABANDON;
-      throw new RangeError(`strategy picked actor ${next}, not ready`);
+      throw new StrategyError(`strategy picked actor ${next}, not ready`);
     }
     if (at === this.picks.length) this.#grow();
     this.picks[at] = next;
@@ -230,7 +234,6 @@ export class Loop implements Scheduler, View {
   #run(bodies: readonly (() => Steps<void>)[]): Outcome {
     const failed = this.#start(bodies);
     if (failed !== undefined) return failed;
-    this.#strategy.begin(this);
     for (;;) {
       const next = this.#next === NOBODY ? this.#pick() : this.#next;
       this.#next = NOBODY;
@@ -266,8 +269,9 @@ export class Loop implements Scheduler, View {
     try {
       if (this.#coroutines[i]!.next().done !== true) return undefined;
     } catch (error) {
+      if (error instanceof StrategyError) throw error;
       this.#ended(i);
-      return { kind: 'threw', body: i, error, steps: this.steps, switches: this.switches };
+      return { kind: 'threw', body: i, error, ...this.#counts() };
     }
     if (this.#check !== undefined) this.#failed(i);
     this.#ended(i);
@@ -280,11 +284,15 @@ export class Loop implements Scheduler, View {
   }
 
   #end(next: number): Outcome {
-    const { steps, switches } = this;
-    if (this.#found !== undefined) return { kind: 'found', finding: this.#found, steps, switches };
-    if (next === ABANDON) return { kind: steps >= this.#bound ? 'bound' : 'abandoned', steps, switches };
+    const counts = this.#counts();
+    if (this.#found !== undefined) return { kind: 'found', finding: this.#found, ...counts };
+    if (next === ABANDON) return { kind: this.steps >= this.#bound ? 'bound' : 'abandoned', ...counts };
     const waits = this.#waits();
-    return waits.length === 0 ? { kind: 'done', steps, switches } : { kind: 'deadlock', waits, steps, switches };
+    return waits.length === 0 ? { kind: 'done', ...counts } : { kind: 'deadlock', waits, ...counts };
+  }
+
+  #counts(): Counts {
+    return { steps: this.steps, switches: this.switches, preemptions: this.preemptions };
   }
 
   #waits(): Wait[] {

@@ -21,19 +21,27 @@ export interface Wait {
   readonly holders: readonly number[];
 }
 
-export type Outcome = { readonly steps: number; readonly switches: number } & (
-  | { readonly kind: 'done' }
-  /** Nobody is ready and somebody waits. */
-  | { readonly kind: 'deadlock'; readonly waits: readonly Wait[] }
-  /** The step bound was reached: a livelock, or a bound too small. */
-  | { readonly kind: 'bound' }
-  /** A body threw; the others were dropped where they were. */
-  | { readonly kind: 'threw'; readonly body: number; readonly error: unknown }
-  /** A check after a step said that something is wrong; the bodies were dropped where they were. */
-  | { readonly kind: 'found'; readonly finding: Finding }
-  /** The strategy gave the execution up, since what follows is known from others. */
-  | { readonly kind: 'abandoned' }
-);
+export interface Counts {
+  readonly steps: number;
+  readonly switches: number;
+  /** Switches away from an actor that could have gone on. */
+  readonly preemptions: number;
+}
+
+export type Outcome = Counts &
+  (
+    | { readonly kind: 'done' }
+    /** Nobody is ready and somebody waits. */
+    | { readonly kind: 'deadlock'; readonly waits: readonly Wait[] }
+    /** The step bound was reached: a livelock, or a bound too small. */
+    | { readonly kind: 'bound' }
+    /** A body threw; the others were dropped where they were. */
+    | { readonly kind: 'threw'; readonly body: number; readonly error: unknown }
+    /** A check after a step said that something is wrong; the bodies were dropped where they were. */
+    | { readonly kind: 'found'; readonly finding: Finding }
+    /** The strategy gave the execution up, since what follows is known from others. */
+    | { readonly kind: 'abandoned' }
+  );
 
 export interface Names {
   actor(i: number): string;

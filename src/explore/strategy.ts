@@ -36,7 +36,7 @@ export interface View {
 
 /** The least a strategy does; without `choose` every choice is 0. */
 export interface Picker {
-  /** An execution begins; the view is valid for its whole length. */
+  /** An execution begins; the view is its for the whole length, and says something from the first `pick` on. */
   begin(view: View): void;
   /** Which READY actor takes its step, or ABANDON; `running` took the last one, and need not be ready any more. */
   pick(view: View, running: number): number;
@@ -49,6 +49,23 @@ export interface Strategy extends Picker {
   choose(view: View, actor: number, what: number, n: number): number;
   /** The execution is over (the view still shows how): is there another one? False: all that were to be tried are. */
   next(): boolean;
+  /** What it covers when `next` says no more, in words; without it, that is no proof of anything. */
+  readonly covers?: string;
+  /** The part of its tree that is behind it, 0 to 1: an estimate, made at the end of an execution. */
+  explored?(): number;
+  /** Where it stands, as plain data, asked between `next` and the next execution; `load` goes on from there. */
+  save?(): unknown;
+  load?(saved: unknown): void;
+}
+
+/** A strategy answered what it must not; never taken for an error of a body. */
+export class StrategyError extends Error {
+  override readonly name: string = 'StrategyError';
+}
+
+/** The program did something else under the same schedule: it reads a clock, a random number or an earlier execution. */
+export class Nondeterminism extends StrategyError {
+  override readonly name = 'Nondeterminism';
 }
 
 /** The first READY actor at or after `from`, going round. */
@@ -59,6 +76,13 @@ export function readyFrom(view: View, from: number): number {
     if (view.state[i] === READY) return i;
     i++;
   }
+}
+
+/** The READY actors as a mask. */
+export function readyMask(view: View): number {
+  let mask = 0;
+  for (let i = 0; i < view.actors; i++) if (view.state[i] === READY) mask |= 1 << i;
+  return mask;
 }
 
 /** The ready actor that has `k` ready ones before it. */

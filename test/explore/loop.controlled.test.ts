@@ -308,7 +308,7 @@ describe('interleave', () => {
       seen.push([...step, words[A] as number]);
       return words[A] === 3 ? finding : undefined;
     });
-    expect(o).toEqual({ kind: 'found', finding, steps: 3, switches: 0 });
+    expect(o).toEqual({ kind: 'found', finding, steps: 3, switches: 0, preemptions: 0 });
     expect(seen).toEqual([1, 2, 3].map((v) => [0, A, POINT_WRITE | POINT_ONCE, 1, v]));
   });
 
@@ -338,7 +338,7 @@ describe('interleave', () => {
       for (let i = 0; i < 5; i++) yield* add(A, 1);
     };
     const o = interleave([body], { begin: () => undefined, pick: (v) => (v.steps > 2 ? ABANDON : 0) });
-    expect(o).toEqual({ kind: 'abandoned', steps: 2, switches: 0 });
+    expect(o).toEqual({ kind: 'abandoned', steps: 2, switches: 0, preemptions: 0 });
     expect(words[A]).toBe(2);
   });
 
