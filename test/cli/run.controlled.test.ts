@@ -2,47 +2,15 @@
  * The command as a process: real threads, real guests, exit codes, signals and pipes. In one project only: what runs is
  * the parallel build in both.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { start, type Ended } from '../support/command.js';
 
-const SCRIPT = 'dist/parallel/src/cli/main.js';
 const TEARDOWN = 'guests/scenarios/teardown.yaml';
 const timeout = 120_000;
 
-interface Ended {
-  readonly code: number | null;
-  readonly signal: NodeJS.Signals | null;
-  readonly out: string;
-  readonly err: string;
-}
-interface Started {
-  readonly child: ChildProcess;
-  readonly ended: Promise<Ended>;
-  /** Resolves when stderr has said it. */
-  readonly says: (text: string) => Promise<void>;
-}
-
-function start(...args: string[]): Started {
-  const child = spawn(process.execPath, ['--enable-source-maps', SCRIPT, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let out = '';
-  let err = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
-  const ended = new Promise<Ended>((resolve) => {
-    child.on('close', (code, signal) => {
-      resolve({ code, signal, out, err });
-    });
-  });
-  const says = async (text: string): Promise<void> => {
-    while (!err.includes(text) && child.exitCode === null) await new Promise((r) => setTimeout(r, 20));
-  };
-  return { child, ended, says };
-}
 const run = (...args: string[]): Promise<Ended> => start(...args).ended;
 
 interface Report {

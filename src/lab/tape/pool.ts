@@ -14,6 +14,8 @@ export type Build = (typeof BUILDS)[number];
 
 /** A tape takes milliseconds. */
 const STALL_MS = 120_000;
+/** A thread costs more to start than to keep. */
+const IDLE_MS = 60_000;
 const here = import.meta.url;
 const root = here.includes('/dist/')
   ? here.slice(0, here.lastIndexOf('/dist/'))
@@ -30,6 +32,7 @@ export class ReplayPool {
       filename: `${root}/dist/${build}/workers/conform.js`,
       minThreads: 1,
       maxThreads: threads,
+      idleTimeout: IDLE_MS,
       env: { ...process.env, XENOLITH_MEMORY_MIB: String(TAPE_MEMORY_MIB) },
       execArgv: ['--enable-source-maps'],
       recordTiming: false,
