@@ -5,6 +5,7 @@
  * GuestCpu over `makeTraps().handlers`, a KernelCpu over that, and runs `startVcpu`.
  * Lock: none. Source: DESIGN decisions 6 and 7.
  */
+import { DESIGN_STEP } from '../src/abi/design-step.js';
 import { arenaAlloc } from '../src/shm/arena.js';
 import type { Cpu } from '../src/sync/actor.js';
 import type { Steps } from '../src/sync/steps.js';
@@ -23,6 +24,7 @@ import {
 } from './kernel/boot.js';
 import type { KernelCpu } from './kernel/context.js';
 import type { Kernel } from './kernel/records.js';
+import { enterStep } from './kernel/design-step.js';
 import { image } from './kernel/domain-image.js';
 import { makeTraps, type Traps } from './kernel/traps.js';
 import { anonVmOps } from './kernel/vm-ops.js';
@@ -59,10 +61,17 @@ export function makeKernelCpu(g: GuestCpu, traps: Traps, k: Kernel, id: number, 
 
 /** Brings the vCPU up in its kernel; false when Xen refused its tables or its grant table. */
 export function* startVcpu(c: KernelCpu, p: KernelParams): Steps<boolean> {
-  if (c.id === 0) {
-    const { grantFrames } = p.spec;
-    return (yield* bootFirst(c, p)) && (yield* setupGrantTable(c, image.grantTable(p.spec), grantFrames));
-  }
+  const up = c.id === 0 ? yield* startFirst(c, p) : yield* startOther(c, p);
+  enterStep(c, DESIGN_STEP.run);
+  return up;
+}
+
+function* startFirst(c: KernelCpu, p: KernelParams): Steps<boolean> {
+  const { grantFrames } = p.spec;
+  return (yield* bootFirst(c, p)) && (yield* setupGrantTable(c, image.grantTable(p.spec), grantFrames));
+}
+
+function* startOther(c: KernelCpu, p: KernelParams): Steps<boolean> {
   yield* awaitKernel(c.g, c.k);
   return yield* bootOther(c, p);
 }

@@ -7,6 +7,8 @@
  * Source: Linux mm/page_alloc.c (order 0 only).
  */
 import type { Pfn } from '../../src/abi/frames.js';
+import { faultHit } from '../../src/fault/plan.js';
+import { SITE } from '../../src/fault/sites.js';
 import { listAdd, listDel, listFirst } from '../../src/shm/list.js';
 import { slabAlloc } from '../../src/shm/slab.js';
 import { RANK } from '../../src/sync/lock-order.js';
@@ -31,6 +33,7 @@ function* planned(a: number): Steps<boolean> {
 /** A page with one reference, contents as they were left; PFN_NONE when there is none. */
 export function* allocPage(c: KernelCpu): Steps<Pfn> {
   const { k, cpu } = c;
+  if (faultHit(cpu, SITE['guest.page.alloc']) !== 0) return yield* noPage(c);
   if (peek(kernel.failPage(k)) !== 0 && (yield* planned(kernel.failPage(k)))) return yield* noPage(c);
   yield* lock(cpu, kernel.allocLock(k), RANK.guestAllocator);
   const node = yield* listFirst(kernel.freePages(k));
@@ -108,7 +111,8 @@ export function* quarantinePage(c: KernelCpu, pfn: Pfn): Steps<void> {
 /** A zeroed record of the kernel's slab at `slab`; 0 when there is none. */
 export function* allocRecord(c: KernelCpu, slab: number): Steps<number> {
   const fail = kernel.failSlab(c.k);
-  const r = peek(fail) !== 0 && (yield* planned(fail)) ? 0 : yield* slabAlloc(c.cpu, slab);
+  const injected = faultHit(c.cpu, SITE['guest.record.alloc']) !== 0 || (peek(fail) !== 0 && (yield* planned(fail)));
+  const r = injected ? 0 : yield* slabAlloc(c.cpu, slab);
   if (r === 0) yield* count(c, COUNT.allocationFailures);
   return r;
 }

@@ -8,6 +8,7 @@
  * Lock: mmapLock shared for zapping, exclusive from free_pgtables on; none across the release and the arch hooks.
  * Source: Linux mm/mmap.c, arch/x86/xen/mmu_pv.c (xen_exit_mmap).
  */
+import { DESIGN_STEP } from '../../src/abi/design-step.js';
 import type { Va } from '../../src/abi/frames.js';
 import { RANK } from '../../src/sync/lock-order.js';
 import { add, ldOnce, peek, stOnce } from '../../src/sync/primitives.js';
@@ -15,6 +16,7 @@ import type { Steps } from '../../src/sync/steps.js';
 import type { KernelCpu } from './context.js';
 import { COUNT } from './counters.js';
 import { count } from './count.js';
+import { enterStep } from './design-step.js';
 import { freePgtables } from './free-pgtables.js';
 import { gatherBegin, gatherFinish } from './gather.js';
 import { USER_END } from './layout.js';
@@ -38,19 +40,26 @@ export function* mmPut(c: KernelCpu, m: Mm): Steps<void> {
 export function* exitMmap(c: KernelCpu, m: Mm): Steps<void> {
   yield* count(c, COUNT.exitMmaps);
   yield* stOnce(mm.exitStage(m), EXIT_BEGUN); // raced on purpose: checks look at it
+  const was = enterStep(c, DESIGN_STEP.release);
   if (peek(kernel.exitOrder(c.k)) !== EXIT_2_6_25) yield* notifierRelease(c, m);
+  enterStep(c, DESIGN_STEP.pre);
   yield* c.design.exitMmapPre(c, m);
+  enterStep(c, DESIGN_STEP.zap);
   gatherBegin(c, m, true);
   yield* readLockMm(c, mm.mmapLock(m), RANK.guestMmapLock);
   const first = yield* firstVma(m);
   if (first !== 0) yield* unmapVmas(c, m, first, 0 as Va, RANGE_ALL_END);
   yield* readUnlockMm(c, mm.mmapLock(m));
+  enterStep(c, DESIGN_STEP.post);
   yield* c.design.exitMmapPost(c, m);
+  enterStep(c, DESIGN_STEP.tables);
   yield* writeLockMm(c, mm.mmapLock(m), RANK.guestMmapLock);
   if (first !== 0) yield* freePgtables(c, m, first, USER_END, 0 as Va, USER_END);
   yield* gatherFinish(c);
+  enterStep(c, DESIGN_STEP.close);
   yield* closeVmas(c, m);
   yield* writeUnlockMm(c, mm.mmapLock(m));
+  enterStep(c, was);
   yield* stOnce(mm.exitStage(m), EXIT_DONE); // raced on purpose: checks look at it
 }
 

@@ -6,6 +6,7 @@
  * (bit n: vCPU n may have entries of this mm in its TLB). users, count are atomic.
  * Source: Linux include/linux/mm_types.h, kernel/fork.c (mmput, mmdrop).
  */
+import { DESIGN_STEP } from '../../src/abi/design-step.js';
 import type { Pfn } from '../../src/abi/frames.js';
 import { listAddTail, listDel, LIST_WORDS } from '../../src/shm/list.js';
 import { MAP_WORDS, mapInit } from '../../src/shm/ordered-map.js';
@@ -15,6 +16,7 @@ import { RANK } from '../../src/sync/lock-order.js';
 import { add, ld, lock, peek, st, unlock } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { allocRecord } from './alloc.js';
+import { enterStep } from './design-step.js';
 import type { KernelCpu } from './context.js';
 import { CPU_SET_WORDS } from './cpu-set.js';
 import { PFN_NONE } from './layout.js';
@@ -90,7 +92,9 @@ export function* mmDrop(c: KernelCpu, m: Mm): Steps<void> {
   yield* lock(c.cpu, kernel.mmListLock(c.k), RANK.guestRunqueue);
   yield* listDel(mm.node(m));
   yield* unlock(c.cpu, kernel.mmListLock(c.k));
+  const was = enterStep(c, DESIGN_STEP.last);
   yield* c.design.mmFree(c, m);
+  enterStep(c, was);
   yield* pgdFree(c, pgdOf(m));
   const notifier = yield* ld(mm.notifier(m));
   if (notifier !== 0) yield* slabFree(c.cpu, kernel.notifierSlab(c.k), notifier);

@@ -5,6 +5,7 @@
  * Lock: mmapLock exclusive; munmap goes on shared once the VMAs are detached, so other ranges can fault meanwhile.
  * Source: Linux mm/mmap.c (do_mas_munmap), mm/mprotect.c, mm/mremap.c, mm/madvise.c; ../linux-teardown items 11-13, 17.
  */
+import { DESIGN_STEP } from '../../src/abi/design-step.js';
 import { EFAULT, EINVAL, ENOMEM } from '../../src/abi/errno.js';
 import { PAGE_SIZE, type Va } from '../../src/abi/frames.js';
 import { mapInit } from '../../src/shm/ordered-map.js';
@@ -14,6 +15,7 @@ import type { Steps } from '../../src/sync/steps.js';
 import type { KernelCpu } from './context.js';
 import { COUNT } from './counters.js';
 import { count } from './count.js';
+import { enterStep } from './design-step.js';
 import { freePgtables } from './free-pgtables.js';
 import { gatherBegin, gatherFinish } from './gather.js';
 import { addVa, isUserVa, USER_END } from './layout.js';
@@ -112,6 +114,7 @@ export function* munmap(c: KernelCpu, m: Mm, at: Va, pages: number): Steps<numbe
     return first;
   }
   yield* count(c, COUNT.munmaps);
+  const was = enterStep(c, DESIGN_STEP.unmap);
   const prev = yield* prevVma(first as Vma);
   const floor = prev === 0 ? (0 as Va) : vmaEnd(prev);
   const after = yield* detach(c, first as Vma, end);
@@ -120,6 +123,7 @@ export function* munmap(c: KernelCpu, m: Mm, at: Va, pages: number): Steps<numbe
   yield* unmapDetached(c, m, at, end, floor, ceiling);
   yield* readUnlockMm(c, mm.mmapLock(m));
   yield* closeDetached(c);
+  enterStep(c, was);
   return 0;
 }
 
@@ -159,6 +163,7 @@ export function* madviseDontneed(c: KernelCpu, m: Mm, at: Va, pages: number): St
   if (!aligned(at, pages)) return -EINVAL;
   const end = addVa(at, pages * PAGE_SIZE);
   yield* readLockMm(c, mm.mmapLock(m), RANK.guestMmapLock);
+  const was = enterStep(c, DESIGN_STEP.unmap);
   gatherBegin(c, m, false);
   let answer = -EFAULT;
   for (let v = yield* findVma(m, at); v !== 0 && vmaStart(v) < end; v = yield* nextVma(v)) {
@@ -171,6 +176,7 @@ export function* madviseDontneed(c: KernelCpu, m: Mm, at: Va, pages: number): St
   }
   yield* gatherFinish(c);
   yield* readUnlockMm(c, mm.mmapLock(m));
+  enterStep(c, was);
   return answer;
 }
 

@@ -6,12 +6,14 @@
  * Lock: kernel.workLock (rank guestDriver's inner: taken with nothing but driver locks held).
  * Source: Linux kernel/workqueue.c (delayed work).
  */
+import { DESIGN_STEP } from '../../src/abi/design-step.js';
 import { listAddTail, listDel, listFirst, listLinked, listNext, LIST_WORDS } from '../../src/shm/list.js';
 import { record, type Ref } from '../../src/shm/record.js';
 import { RANK } from '../../src/sync/lock-order.js';
 import { add, ld, peek, st } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import type { KernelCpu } from './context.js';
+import { enterStep } from './design-step.js';
 import { klock, kunlock } from './lock.js';
 import { kernel } from './records.js';
 import { wakeAll } from './task.js';
@@ -56,7 +58,9 @@ export function* runWork(c: KernelCpu): Steps<boolean> {
   yield* kunlock(c, kernel.workLock(c.k));
   if (due === 0) return first !== 0;
   const run = c.workers[peek(work.worker(due))];
+  const was = enterStep(c, DESIGN_STEP.deferred);
   if (run !== undefined) yield* run.work(c, peek(work.argument(due)));
+  enterStep(c, was);
   yield* add(kernel.nrWork(c.k), -1);
   yield* wakeAll(c);
   return true;

@@ -73,6 +73,10 @@ export const domain = {
   controllerPause: at(23),
   /** domain_lock: held by a destroyer (rank domainLock). */
   lock: at(24),
+  /** Looks at its memory that are put off while it dies (memory.late): 0 not asked yet, else one more than are left. */
+  relLate: at(25),
+  /** 1: the control plane is asked to destroy it (domain.destroy). */
+  destroyAsked: at(26),
   pageAllocLock: at(32),
   totPages: at(33),
   xenheapPages: at(34),

@@ -11,6 +11,8 @@ import * as ev from '../abi/event-channel.js';
 import type { Va } from '../abi/frames.js';
 import { highHalf, lowHalf } from '../abi/grant.js';
 import { HYPERVISOR_event_channel_op } from '../abi/hypercall.js';
+import { faultHit } from '../fault/plan.js';
+import { SITE } from '../fault/sites.js';
 import { vcpu } from '../machine/cpu-record.js';
 import type { Cpu } from '../sync/actor.js';
 import { RANK } from '../sync/lock-order.js';
@@ -32,6 +34,7 @@ import {
 } from './event-bind.js';
 import {
   channel,
+  type Channel,
   channelOf,
   ECS_FREE,
   ECS_INTERDOMAIN,
@@ -124,16 +127,43 @@ export function* evtchnSend(cpu: Cpu, d: DomainRef, port: number): Steps<number>
   const state = yield* ld(channel.state(c));
   if (state === ECS_INTERDOMAIN) {
     const remote = (yield* ld(channel.remoteDomain(c))) as DomainRef;
-    yield* setPending(remote, channelOf(remote, yield* ld(channel.remotePort(c))));
+    yield* deliver(cpu, remote, channelOf(remote, yield* ld(channel.remotePort(c))));
     trace(cpu, EVENT.eventSend, port, domidOf(remote));
   } else if (state === ECS_IPI) {
-    yield* setPending(d, c);
+    yield* deliver(cpu, d, c);
     trace(cpu, EVENT.eventSend, port, domidOf(d));
   } else if (state !== ECS_UNBOUND) {
     rc = -EINVAL;
   }
   yield* unlock(cpu, channel.lock(c));
   return rc;
+}
+
+/** Sets the port's bit, unless the fault plan loses the event, has it come later, or once more. */
+function* deliver(cpu: Cpu, d: DomainRef, c: Channel): Steps<void> {
+  if (faultHit(cpu, SITE['event.lost']) !== 0) return;
+  const late = faultHit(cpu, SITE['event.late']);
+  const again = late !== 0 || faultHit(cpu, SITE['event.duplicated']) === 0 ? 0 : 1;
+  if (late === 0) yield* setPending(d, c);
+  if (late + again === 0 || peek(vcpu.lateDomid(cpu)) !== 0) return;
+  poke(vcpu.latePort(cpu), peek(channel.port(c)));
+  poke(vcpu.lateExits(cpu), late + again);
+  poke(vcpu.lateDomid(cpu), domidOf(d) + 1);
+}
+
+/** On the way out of the hypervisor, or with `now` for good: an event that was held back goes out when its time has come. */
+export function* lateEvent(cpu: Cpu, now: boolean): Steps<void> {
+  const left = now ? 0 : peek(vcpu.lateExits(cpu)) - 1;
+  poke(vcpu.lateExits(cpu), left);
+  if (left > 0) return;
+  const d = yield* domainByAnyId(cpu, peek(vcpu.lateDomid(cpu)) - 1);
+  poke(vcpu.lateDomid(cpu), 0);
+  const c = d === 0 ? 0 : yield* findChannel(d, peek(vcpu.latePort(cpu)));
+  if (c === 0 || d === 0) return;
+  yield* lock(cpu, channel.lock(c), RANK.eventChannel);
+  const state = yield* ld(channel.state(c));
+  if (state === ECS_INTERDOMAIN || state === ECS_IPI) yield* setPending(d, c);
+  yield* unlock(cpu, channel.lock(c));
 }
 
 /** A virtual interrupt for a domain: vCPU `vcpuId`'s, or the domain's one. Dropped where none is bound. */

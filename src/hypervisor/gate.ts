@@ -13,6 +13,7 @@ import type { Steps } from '../sync/steps.js';
 import { EVENT } from '../trace/events.js';
 import { trace } from '../trace/ring.js';
 import { dispatch } from './dispatch.js';
+import { lateEvent } from './event-channel.js';
 import { globals } from './globals.js';
 import { renewQuantum } from './preempt.js';
 import { reapDomains } from './reap.js';
@@ -26,6 +27,7 @@ export function* hypercall(cpu: Cpu): Steps<boolean> {
   poke(actor.beat(cpu), peek(actor.beat(cpu)) + 1);
   yield* stOnce(actor.doing(cpu), peek(vcpu.rax(cpu)) + 1); // read by watchdogs and reapers
   const done = yield* rounds(cpu);
+  if (done && peek(vcpu.lateDomid(cpu)) !== 0) yield* lateEvent(cpu, false);
   yield* stOnce(actor.doing(cpu), 0); // as above
   if (peek(globals.reapable) !== 0) yield* reapDomains(cpu);
   return done;

@@ -10,6 +10,8 @@
  */
 import { INVALID_MFN, mfnWord, PAGE_WORDS, type Mfn } from '../abi/frames.js';
 import { HypervisorBug } from '../abi/errors.js';
+import { faultHit } from '../fault/plan.js';
+import { SITE } from '../fault/sites.js';
 import {
   countInfo,
   NO_OWNER,
@@ -50,6 +52,7 @@ export const freeFrames = (): number => peek(globals.freeFrames);
 
 /** A zeroed frame without owner, reference count 0; INVALID_MFN when none is left. */
 export function* allocFrame(cpu: Cpu): Steps<Mfn> {
+  if (faultHit(cpu, SITE['page.alloc']) !== 0) return INVALID_MFN;
   yield* lock(cpu, globals.heapLock, RANK.heap);
   const head = yield* ld(globals.freeHead);
   if (head === 0) {

@@ -95,6 +95,7 @@ function* extents(cpu: Cpu, command: number, d: DomainRef, list: Va, start: numb
   const noList = command === mem.XENMEM_increase_reservation && list === 0;
   for (let i = start; i < nr; i++) {
     if (i !== start && (yield* hypercallPreemptCheck(cpu))) return ~i;
+    if (faultHit(cpu, SITE.memory_op) !== 0) return i;
     const at = (list + i * 8) as Va;
     const done =
       command === mem.XENMEM_decrease_reservation
@@ -110,7 +111,6 @@ function* add(cpu: Cpu, command: number, d: DomainRef, at: Va, noList: boolean):
   const populate = command === mem.XENMEM_populate_physmap;
   if (peek(vcpu.copied(cpu) + mem.RESERVATION_ORDER) !== 0) return false;
   if (populate && !(yield* copyFromVa(cpu, at, extent(cpu), 2))) return false;
-  if (faultHit(cpu, SITE['page.alloc']) !== 0) return false;
   const mfn = yield* allocDomainFrame(cpu, d);
   if (mfn < 0) return false;
   if (populate) yield* setM2p(mfn, peek(extent(cpu)), peek(extent(cpu) + 1));

@@ -15,6 +15,8 @@ import {
   MMU_UPDATE_PREEMPTED,
   MMU_UPDATE_WORDS,
 } from '../abi/mmu.js';
+import { faultHit } from '../fault/plan.js';
+import { SITE } from '../fault/sites.js';
 import { vcpu } from '../machine/cpu-record.js';
 import {
   mfnValid,
@@ -123,6 +125,8 @@ function* oneUpdate(cpu: Cpu, ptOwner: DomainRef, pgOwner: DomainRef): Steps<num
   const ptrLo = peek(r);
   const ptrHi = peek(r + 1);
   const command = ptrLo & 7;
+  const fault = faultHit(cpu, SITE.mmu_update, -1, -1, ptrLo >>> 12);
+  if (fault !== 0) return fault;
   if (command === MMU_MACHPHYS_UPDATE) return yield* machphysUpdate(cpu, ptrLo, ptrHi, ptOwner, pgOwner);
   if (command > MMU_PT_UPDATE_NO_TRANSLATE) return -ENOSYS;
   if (pgOwner !== DOM_IO && !mayTarget(cpu, pgOwner)) return -EPERM;

@@ -3,7 +3,7 @@
  *
  * Invariant: PGT_pinned holds one type reference and one general reference, once per frame ([X10]).
  * Lock: none; the bit itself decides. A pin of a domain that dies meanwhile is taken back by whoever clears the bit.
- * Source: do_mmuext_op, xen/arch/x86/mm.c; [X32], [X34]; fault sites mmuext.unpin.
+ * Source: do_mmuext_op, xen/arch/x86/mm.c; [X32], [X34]; fault sites mmuext.pin, mmuext.unpin.
  */
 import { EINTR, EINVAL, ERESTART } from '../abi/errno.js';
 import { mfnWord, PAGE_WORDS, type Mfn } from '../abi/frames.js';
@@ -39,6 +39,8 @@ function* getOwn(cpu: Cpu, d: DomainRef, lo: number, hi: number): Steps<Mfn> {
 
 /** MMUEXT_PIN_L*_TABLE: 0, -EINVAL, an entry's error, or -ERESTART. */
 export function* pinPage(cpu: Cpu, pgOwner: DomainRef, lo: number, hi: number, type: number): Steps<number> {
+  const fault = faultHit(cpu, SITE['mmuext.pin'], -1, -1, lo);
+  if (fault !== 0) return fault;
   const mfn = yield* getOwn(cpu, pgOwner, lo, hi);
   if (mfn < 0) return -EINVAL;
   const rc = yield* getPageTypePreemptible(cpu, mfn, type);
@@ -73,7 +75,7 @@ function* pinDrop(cpu: Cpu, mfn: Mfn, type: number): Steps<void> {
 
 /** MMUEXT_UNPIN_TABLE: 0 or -EINVAL; an interrupted teardown is finished later and the operation counts as done. */
 export function* unpinPage(cpu: Cpu, pgOwner: DomainRef, lo: number, hi: number): Steps<number> {
-  const injected = faultHit(cpu, SITE['mmuext.unpin']);
+  const injected = faultHit(cpu, SITE['mmuext.unpin'], -1, -1, lo);
   if (injected !== 0) return injected;
   const mfn = yield* getOwn(cpu, pgOwner, lo, hi);
   if (mfn < 0) return -EINVAL;

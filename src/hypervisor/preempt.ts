@@ -7,6 +7,8 @@
  * Source: hypercall_preempt_check, hypercall_create_continuation; [X16].
  * Differs: a softirq is a quantum of checks, so that a schedule decides it and not a timer.
  */
+import { faultHit } from '../fault/plan.js';
+import { SITE } from '../fault/sites.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { actor, REQ_EVENT, REQ_KILL, REQ_PAUSE, type Cpu } from '../sync/actor.js';
 import { POINT_POLL, POINT_READ } from '../sync/schedule.js';
@@ -23,6 +25,7 @@ export function* hypercallPreemptCheck(cpu: Cpu): Steps<boolean> {
     poke(vcpu.eventPreempted(cpu), 1);
     return true;
   }
+  if (faultHit(cpu, SITE['hypercall.preempt']) !== 0) return true;
   if (peek(globals.quantum) === 0) return false;
   const left = peek(vcpu.quantumLeft(cpu)) - 1;
   if (left > 0) poke(vcpu.quantumLeft(cpu), left);

@@ -9,6 +9,7 @@
  */
 import { PAGE_SIZE, type Mfn, type Va } from '../abi/frames.js';
 import { MMU_UPDATE_WORDS } from '../abi/mmu.js';
+import { faultsLaid } from '../fault/plan.js';
 import { adjustL1Hi, adjustL1Lo, PAGE_CACHE_ATTRS, putPageFromL1e } from './l1e.js';
 import { FLUSH_CLOCK } from '../machine/clock.js';
 import { vcpu } from '../machine/cpu-record.js';
@@ -30,7 +31,7 @@ const COUNT_MASK = 0xffff;
 
 /** Makes as many of the `left` requests at `at` as are a run of the common kind: how many, from 0 on. */
 export function* updateRun(cpu: Cpu, at: Va, left: number, ptOwner: DomainRef, pgOwner: DomainRef): Steps<number> {
-  if (!FUSED || left < 2 || ptOwner !== currentDomain(cpu) || pgOwner !== ptOwner) return 0;
+  if (!FUSED || faultsLaid() || left < 2 || ptOwner !== currentDomain(cpu) || pgOwner !== ptOwner) return 0;
   const here = Math.floor((PAGE_SIZE - (at & (PAGE_SIZE - 1))) / REQUEST_BYTES);
   const count = Math.min(left, MOST, here);
   const reqs = vcpu.batch(cpu);

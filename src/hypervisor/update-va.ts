@@ -16,6 +16,8 @@ import {
   UVMF_LOCAL,
   UVMF_TLB_FLUSH,
 } from '../abi/mmu.js';
+import { faultHit } from '../fault/plan.js';
+import { SITE } from '../fault/sites.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { maskHi, maskLo, flushMask } from '../machine/flush.js';
 import { PGT_l1_page_table, PGT_type_mask, typeInfo } from '../machine/frame.js';
@@ -46,6 +48,8 @@ export function* doUpdateVaMappingOtherdomain(cpu: Cpu): Steps<number> {
 
 function* updateVa(cpu: Cpu, pgOwner: DomainRef): Steps<number> {
   if (!mayTarget(cpu, pgOwner)) return -EPERM;
+  const fault = faultHit(cpu, SITE.update_va_mapping, -1, -1, argLo(cpu, 1) >>> 12);
+  if (fault !== 0) return fault;
   const slot = yield* guestMapL1e(cpu, guestPointer(cpu, 0));
   if (slot === 0) return -EINVAL;
   const l1 = slotMfn(slot);

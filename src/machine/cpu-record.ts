@@ -103,6 +103,10 @@ export const vcpu = {
   ipiPending: at(114),
   /** An injected delay: requests for a flush that this vCPU will still overlook (flush.late); 0: none under way. */
   flushLate: at(115),
+  /** An event that this vCPU sent and that is still to be delivered: its domain's id + 1 (0: none), its port, and when. */
+  lateDomid: at(120),
+  latePort: at(121),
+  lateExits: at(122),
   /** Guest kernel's per-CPU words (64), laid out by guests. */
   guest: at(128),
   /** Batches that outlive a preemption point inside one grant or memory call (192 words). */

@@ -47,6 +47,8 @@ export const actor = {
   contended: (c: Cpu): number => c + 4,
   /** What the actor is doing: a hypercall number + 1, 0 outside the hypervisor. */
   doing: (c: Cpu): number => c + 5,
+  /** What its guest kernel is at (src/abi/design-step.ts): for fault plans and reports. */
+  step: (c: Cpu): number => c + 6,
   /** Number of locks held; their addresses and ranks follow. */
   heldCount: (c: Cpu): number => c + 8,
   heldAddress: (c: Cpu, i: number): number => c + 9 + i,
@@ -69,6 +71,8 @@ export const REQ_IPI = 16;
 export const REQ_ABORT = 32;
 /** Set by the actor itself while it sleeps for a lock or a word: it makes no guest access before it looked again. */
 export const REQ_WAITS = 64;
+/** A fault plan looks at each guest access; stands as long as the plan does, asks for nothing by itself. */
+export const REQ_FAULT = 128;
 
 export const MODE_OFF = 0;
 export const MODE_GUEST = 1;

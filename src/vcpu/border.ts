@@ -13,13 +13,15 @@ import { SITE } from '../fault/sites.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { enterMode, serveFlush } from '../machine/flush.js';
 import { tlbInit } from '../machine/tlb.js';
-import { vcpuDead } from '../hypervisor/domain.js';
+import { currentDomain, domain, vcpuDead } from '../hypervisor/domain.js';
+import { lateEvent } from '../hypervisor/event-channel.js';
 import {
   actor,
   MODE_BLOCKED,
   MODE_GUEST,
   MODE_HYPERVISOR,
   MODE_OFF,
+  REQ_FAULT,
   REQ_FLUSH,
   REQ_KILL,
   REQ_PAUSE,
@@ -58,6 +60,7 @@ export function* enterGuest(cpu: Cpu): Steps<void> {
 
 /** Between two guest accesses: does what cannot wait. */
 export function* serveUrgent(cpu: Cpu): Steps<void> {
+  if ((peek(actor.request(cpu)) & REQ_FAULT) !== 0) yield* guestFaults(cpu);
   const request = peek(actor.request(cpu)) & URGENT;
   if (request === 0) return;
   if (request === REQ_FLUSH) {
@@ -66,6 +69,27 @@ export function* serveUrgent(cpu: Cpu): Steps<void> {
   }
   yield* enterMode(cpu, MODE_HYPERVISOR);
   yield* enterGuest(cpu);
+}
+
+/** What a fault plan has in store for a vCPU in guest code: a pause now; a death, its own or its domain's. */
+function* guestFaults(cpu: Cpu): Steps<void> {
+  const aside = faultHit(cpu, SITE['vcpu.pause']);
+  if (aside !== 0) yield* standAside(cpu, aside);
+  yield* deathFaults(cpu);
+}
+
+/** The same where only a death may come, to be met at the next preemption check or on the way out. */
+export function* deathFaults(cpu: Cpu): Steps<void> {
+  const destroyed = faultHit(cpu, SITE['domain.destroy']) !== 0;
+  if (destroyed) yield* stOnce(domain.destroyAsked(currentDomain(cpu)), 1); // raced on purpose: the control plane looks
+  if (destroyed || faultHit(cpu, SITE['vcpu.dead']) !== 0) yield* or(actor.request(cpu), REQ_KILL);
+}
+
+/** Out of guest mode for `looks` looks: nobody waits for this vCPU meanwhile. */
+function* standAside(cpu: Cpu, looks: number): Steps<void> {
+  yield* parkVcpu(cpu);
+  for (let i = 0; i < looks; i++) yield* ldOnce(actor.request(cpu)); // raced on purpose: time passes
+  yield* startVcpu(cpu);
 }
 
 /**
@@ -114,6 +138,7 @@ export function* stopVcpu(cpu: Cpu): Steps<never> {
 
 /** Off: nobody waits for it any more. */
 export function* haltVcpu(cpu: Cpu): Steps<void> {
+  if (peek(vcpu.lateDomid(cpu)) !== 0) yield* lateEvent(cpu, true);
   tlbInit(cpu);
   yield* stOnce(actor.mode(cpu), MODE_OFF); // read by flushers and pausers
   yield* or(actor.request(cpu), REQ_WAITS);

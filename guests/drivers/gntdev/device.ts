@@ -6,6 +6,7 @@
  * Lock: the file record's lock (rank guestDriver) guards the list.
  * Source: Linux drivers/xen/gntdev.c (gntdev_open, gntdev_ioctl_*, gntdev_mmap, gntdev_release).
  */
+import { DESIGN_STEP } from '../../../src/abi/design-step.js';
 import { EINVAL, ENOMEM } from '../../../src/abi/errno.js';
 import type { Pfn, Va } from '../../../src/abi/frames.js';
 import { listAddTail, listFirst, listInit, LIST_WORDS } from '../../../src/shm/list.js';
@@ -16,6 +17,7 @@ import { ld, peek, st } from '../../../src/sync/primitives.js';
 import type { Steps } from '../../../src/sync/steps.js';
 import { allocRecord } from '../../kernel/alloc.js';
 import type { KernelCpu, Worker } from '../../kernel/context.js';
+import { enterStep } from '../../kernel/design-step.js';
 import { file, fileAlloc, fileGet, filePut, FILE_GNTDEV, type File, type FileOps } from '../../kernel/file.js';
 import { klock, kunlock, writeLockMm, writeUnlockMm } from '../../kernel/lock.js';
 import { mm, type Mm } from '../../kernel/mm.js';
@@ -85,7 +87,9 @@ export function* gntdevMmap(c: KernelCpu, m: Mm, f: File, map: GrantMap, at: Va)
   yield* mapGet(map);
   yield* st(grantMap.mm(map), m);
   yield* stVa(grantMap.start(map), at);
+  const was = enterStep(c, DESIGN_STEP.map);
   const r = yield* attach(c, m, map, v, at);
+  enterStep(c, was);
   yield* writeUnlockMm(c, mm.mmapLock(m));
   if (r < 0) yield* munmap(c, m, at, mapCount(map));
   return r;

@@ -7,6 +7,7 @@
  * Lock: map.lock (rank guestDriver) guards entries' states; mmapLock exclusive for mapping.
  * Source: Linux drivers/xen/gntdev.c (struct gntdev_grant_map); [Q3].
  */
+import { DESIGN_STEP } from '../../../src/abi/design-step.js';
 import { INVALID_HANDLE } from '../../../src/abi/grant.js';
 import type { Pfn } from '../../../src/abi/frames.js';
 import { arenaAlloc, arenaFree, CHUNK } from '../../../src/shm/arena.js';
@@ -19,6 +20,7 @@ import { allocRecord, quarantinePage } from '../../kernel/alloc.js';
 import type { KernelCpu } from '../../kernel/context.js';
 import { COUNT } from '../../kernel/counters.js';
 import { count } from '../../kernel/count.js';
+import { enterStep } from '../../kernel/design-step.js';
 import { PFN_NONE } from '../../kernel/layout.js';
 import { klock, kunlock } from '../../kernel/lock.js';
 import { page, pageOf, PG_quarantined } from '../../kernel/page.js';
@@ -113,8 +115,10 @@ export function* mapPut(c: KernelCpu, map: GrantMap): Steps<void> {
   const s = (yield* ld(grantMap.subscription(map))) as Subscription;
   if (s !== 0) yield* unsubscribe(c, s);
   yield* st(grantMap.subscription(map), 0);
+  const was = enterStep(c, DESIGN_STEP.last);
   yield* c.design.mapRelease(c, map);
   yield* mapFree(c, map);
+  enterStep(c, was);
 }
 
 /** Frees pages and record. A page whose kernel mapping may still stand is never used again. */

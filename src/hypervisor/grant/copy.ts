@@ -23,6 +23,8 @@ import {
   highHalf,
   lowHalf,
 } from '../../abi/grant.js';
+import { faultHit } from '../../fault/plan.js';
+import { SITE } from '../../fault/sites.js';
 import { mfnValid, PGT_writable_page } from '../../machine/frame.js';
 import type { Cpu } from '../../sync/actor.js';
 import { cas, copy, ldOnce, peek, poke, touch } from '../../sync/primitives.js';
@@ -70,6 +72,8 @@ export function* releaseCopyBufs(cpu: Cpu): Steps<void> {
 
 /** One operation; `op`: the argument structure, copied in. Its status, or COPY_RESTART. */
 export function* copyOne(cpu: Cpu, op: number): Steps<number> {
+  const fault = faultHit(cpu, SITE['gnttab.copy']);
+  if (fault !== 0) return fault;
   const source = copySource(cpu);
   const dest = copyDest(cpu);
   if (!sameDomain(op + COPY_SOURCE, source) || !sameDomain(op + COPY_DEST, dest)) {

@@ -84,6 +84,8 @@ function* mapChecked(cpu: Cpu, op: number): Steps<number> {
   const flags = peek(op + MAP_FLAGS);
   const increment = pinIncrement(flags);
   if (increment === 0) return GNTST_bad_gntref;
+  const fault = faultHit(cpu, SITE['gnttab.map'], peek(op + MAP_REF));
+  if (fault !== 0) return fault;
   const granter = yield* findDomain(lowHalf(peek(op + MAP_DOM)));
   if (granter === 0) return GNTST_bad_domain;
   const mapper = currentDomain(cpu);
@@ -182,7 +184,7 @@ function* holdAndInstall(cpu: Cpu, op: number, c: Claim): Steps<number> {
     poke(claim.refs(c), 2);
   }
   if (writes && !(yield* holdWritable(cpu, c, mfn))) return GNTST_general_error;
-  const fault = faultHit(cpu, SITE['gnttab.map']);
+  const fault = faultHit(cpu, SITE['gnttab.map.install'], peek(op + MAP_REF), -1, mfn);
   if (fault !== 0) return fault;
   return yield* createGrantHostMapping(cpu, peek(op), peek(op + 1), mfn, flags);
 }

@@ -23,6 +23,8 @@ import {
   TRANSFER_REF,
   V2_FRAME,
 } from '../../abi/grant.js';
+import { faultHit } from '../../fault/plan.js';
+import { SITE } from '../../fault/sites.js';
 import { mfnValid } from '../../machine/frame.js';
 import type { Cpu } from '../../sync/actor.js';
 import { RANK } from '../../sync/lock-order.js';
@@ -55,6 +57,8 @@ export function* transferPage(cpu: Cpu, op: number): Steps<number> {
   const giver = currentDomain(cpu);
   if (!mfnValid(peek(op), peek(op + 1))) return GNTST_bad_page;
   const mfn = peek(op) as Mfn;
+  const fault = faultHit(cpu, SITE['gnttab.transfer'], peek(op + TRANSFER_REF), -1, mfn);
+  if (fault !== 0) return fault;
   if ((yield* stealPage(cpu, giver, mfn, true)) !== 0) return GNTST_bad_page;
   yield* flushDomain(cpu, giver);
   const taker = yield* findDomain(lowHalf(peek(op + TRANSFER_DOM)));

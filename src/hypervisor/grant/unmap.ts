@@ -112,7 +112,8 @@ function* unmapLocked(
     return GNTST_bad_dev_addr;
   }
   if (device || host) {
-    const fault = faultHit(cpu, SITE['gnttab.unmap']);
+    const site = SITE[replace ? 'gnttab.unmap_and_replace' : 'gnttab.unmap'];
+    const fault = faultHit(cpu, site, peek(unmapState.ref(state)), peek(op + UNMAP_HANDLE), mfn);
     if (fault !== 0) return fault;
   }
   let left = flags;

@@ -317,7 +317,7 @@ describe('map and unmap', () => {
     grant(granter, 8, 2, frame(0));
     mapOne(8, RO, 0);
     layFaults();
-    faultPlan('gnttab.map', { status: GNTST_general_error, nth: 1 });
+    faultPlan('gnttab.map.install', { status: GNTST_general_error, nth: 1 });
     const before = [refs(0), types(0), pinOf(granter.gt, 8), claimsOf(granter.gt, 8), freeHandles(mapper.gt).length];
     expect(mapOne(8, RW | GNTMAP_device_map, 1).status).toBe(GNTST_general_error);
     expect([refs(0), types(0), pinOf(granter.gt, 8), claimsOf(granter.gt, 8), freeHandles(mapper.gt).length]).toEqual(
