@@ -25,11 +25,15 @@ import { ACCESS_EXEC, ACCESS_WRITE, walk, walkAtOnce, WALK_GLOBAL, WALK_MFN, WAL
 
 export { ACCESS_EXEC, ACCESS_READ, ACCESS_WRITE } from './walk.js';
 
-const W_TAG = 2;
+/** Words of a slot, for the auditor's checks after a step. */
+export const TLB_W_TAG = 2;
+const W_TAG = TLB_W_TAG;
 const BASE = 4;
-const FLAGS = 5;
+export const TLB_FLAGS = 5;
+const FLAGS = TLB_FLAGS;
 const ROOT = 6;
-const OWNER = 7;
+export const TLB_OWNER = 7;
+const OWNER = TLB_OWNER;
 const INDEX_MASK = (TLB_SLOTS - 1) * TLB_SLOT_WORDS;
 const TWO32 = 4294967296;
 const MAX_KEY = 0xfffe;
