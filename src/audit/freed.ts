@@ -17,10 +17,9 @@ import {
 } from './view.js';
 import { broken, type Violation } from './violation.js';
 
-export const checkFreed = (stock: Stock): Violation[] => [
-  ...stock.frames.filter(holdsEntries).flatMap(freedEntries),
-  ...freedPins(stock),
-];
+export const checkFreed = (stock: Stock): Violation[] => [...checkFreedEntries(stock), ...freedPins(stock)];
+
+export const checkFreedEntries = (stock: Stock): Violation[] => stock.frames.filter(holdsEntries).flatMap(freedEntries);
 
 function freedEntries(t: Frame): Violation[] {
   const out: Violation[] = [];

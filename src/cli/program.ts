@@ -8,6 +8,7 @@ import { Command, CommanderError } from 'commander';
 import { addConform } from './conform.js';
 import { addDescriptions } from './describe.js';
 import { EXIT_INPUT, EXIT_OK, explain } from './exit.js';
+import { addFuzz } from './fuzz.js';
 import { addRun } from './run.js';
 import { addSoak } from './soak.js';
 import type { Terminal } from './terminal.js';
@@ -46,6 +47,7 @@ export async function main(args: readonly string[], t: Terminal): Promise<number
   addRun(program, t, done);
   addSoak(program, t, done);
   addConform(program, t, done);
+  addFuzz(program, t, done);
   addDescriptions(program, t, done);
   for (const c of program.commands) c.copyInheritedSettings(program);
   try {

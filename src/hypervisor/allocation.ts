@@ -29,7 +29,7 @@ import {
 } from '../machine/frame.js';
 import type { Cpu } from '../sync/actor.js';
 import { RANK } from '../sync/lock-order.js';
-import { and, cas, ld, ldOnce, lock, peek, st, stOnce, unlock } from '../sync/primitives.js';
+import { and, cas, ld, ldOnce, lock, peek, st, stOnce, unlock, waitChange } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { EVENT } from '../trace/events.js';
 import { trace } from '../trace/ring.js';
@@ -169,6 +169,19 @@ export function* shareXenFrame(cpu: Cpu, mfn: Mfn, d: DomainRef, writable: boole
     yield* stOnce(countInfo(mfn), PGC_xen_heap | PGC_allocated | 1); // raced on purpose: published last
   }
   yield* unlock(cpu, domain.pageAllocLock(d));
+}
+
+/**
+ * Takes back what a domain shares that was never finished, so that nobody can look its frames' owner up; one that died has
+ * dropped this reference itself. Whoever tried to get the frame meanwhile gives up at once.
+ */
+export function* unshareUnfound(cpu: Cpu, mfn: Mfn): Steps<void> {
+  const shared = PGC_xen_heap | PGC_allocated | 1;
+  for (;;) {
+    const was = yield* cas(countInfo(mfn), shared, PGC_xen_heap);
+    if (was === shared || (was & PGC_allocated) === 0) return;
+    yield* waitChange(cpu, countInfo(mfn), was);
+  }
 }
 
 /** Gives a frame of Xen's heap back; nobody holds a reference on it any more. */

@@ -26,7 +26,7 @@ import { actor, REQ_EVENT, type Cpu } from '../sync/actor.js';
 import { RANK } from '../sync/lock-order.js';
 import { and, ld, ldOnce, lock, or, peek, poke, st, stOnce, unlock, wake, xchg } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
-import { allocXenFrame, freeXenFrame, putPageAllocRef, shareXenFrame } from './allocation.js';
+import { allocXenFrame, freeXenFrame, unshareUnfound, shareXenFrame } from './allocation.js';
 import { domain, vcpuCountOf, vcpuOf, type DomainRef } from './domain.js';
 import { globals } from './globals.js';
 
@@ -92,8 +92,7 @@ export function* evtchnFree(cpu: Cpu, d: DomainRef): Steps<void> {
     if (chunk !== 0) yield* arenaFree(cpu, peek(globals.arena), chunk, 1);
     poke(events.chunk(d, i), 0);
   }
-  // A domain that died has dropped this reference; one that was never finished has not.
-  yield* putPageAllocRef(cpu, sharedInfoMfn(d));
+  yield* unshareUnfound(cpu, sharedInfoMfn(d));
   yield* freeXenFrame(cpu, sharedInfoMfn(d));
   poke(events.sharedInfo(d), 0);
   poke(events.valid(d), 0);

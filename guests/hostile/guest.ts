@@ -1,0 +1,47 @@
+/**
+ * A hostile vCPU from its first instruction to its last step: no kernel, only what it takes to make calls.
+ *
+ * Invariant: its handlers give every refused access up, so that nothing it does ends the thread it runs on.
+ */
+import { HYPERVISOR_vm_assist } from '../../src/abi/hypercall.js';
+import { VMASST_CMD_enable, VMASST_TYPE_writable_pagetables } from '../../src/abi/mmu.js';
+import { peek } from '../../src/sync/primitives.js';
+import type { Steps } from '../../src/sync/steps.js';
+import type { GuestCpu, GuestHandlers } from '../../src/vcpu/guest-cpu.js';
+import { stackTop, textVa } from './image.js';
+import { hostile, type Hostile } from './record.js';
+import { hostileStep } from './step.js';
+
+export function hostileHandlers(): GuestHandlers {
+  return {
+    *pageFault(): Steps<boolean> {
+      return yield* givenUp();
+    },
+    *generalProtection(): Steps<void> {
+      yield* givenUp();
+    },
+    *event(): Steps<void> {
+      yield* givenUp();
+    },
+    *ipi(): Steps<void> {
+      yield* givenUp();
+    },
+  };
+}
+function* givenUp(): Steps<false> {
+  return false;
+}
+
+/** First instructions: stores to read-only L1s are to be emulated; with `checked` a kernel stack and text must stay mapped. */
+export function* hostileBoot(g: GuestCpu, h: Hostile, checked: boolean): Steps<void> {
+  g.arg(0, VMASST_CMD_enable, 0);
+  g.arg(1, VMASST_TYPE_writable_pagetables, 0);
+  yield* g.hypercall(HYPERVISOR_vm_assist);
+  if (checked) g.setKernel(stackTop(peek(hostile.vcpu(h))), textVa);
+}
+
+/** Boots and takes `steps` steps, or as many as it can. */
+export function* hostileLife(g: GuestCpu, h: Hostile, steps: number, checked: boolean): Steps<void> {
+  yield* hostileBoot(g, h, checked);
+  for (let i = 0; i < steps; i++) if (!(yield* hostileStep(g, h))) return;
+}

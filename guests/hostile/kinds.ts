@@ -1,0 +1,110 @@
+/**
+ * Kinds of steps: their numbers (part of what a recorded program says), names, how often each is taken, who prepares it.
+ */
+import type { Va } from '../../src/abi/frames.js';
+import * as grants from './grant-calls.js';
+import * as mmu from './mmu-calls.js';
+import * as other from './other-calls.js';
+import type { Hostile } from './record.js';
+
+export const KIND = Object.freeze({
+  mmuUpdate: 0,
+  updateVa: 1,
+  updateVaForeign: 2,
+  pin: 3,
+  unpin: 4,
+  newBase: 5,
+  mmuext: 6,
+  map: 7,
+  unmap: 8,
+  replace: 9,
+  copy: 10,
+  transfer: 11,
+  grantQuery: 12,
+  decrease: 13,
+  increase: 14,
+  exchange: 15,
+  events: 16,
+  domctl: 17,
+  vcpuCall: 18,
+  raw: 19,
+  multicall: 20,
+  load: 21,
+  store: 22,
+  tableStore: 23,
+  grantEntry: 24,
+  scribble: 25,
+  userMode: 26,
+  mask: 27,
+} as const);
+
+export const KIND_NAMES: readonly string[] = Object.freeze(Object.keys(KIND));
+
+/** How often each kind is taken. */
+const OFTEN: Readonly<Record<keyof typeof KIND, number>> = Object.freeze({
+  mmuUpdate: 40,
+  updateVa: 14,
+  updateVaForeign: 2,
+  pin: 18,
+  unpin: 14,
+  newBase: 6,
+  mmuext: 10,
+  map: 24,
+  unmap: 20,
+  replace: 6,
+  copy: 10,
+  transfer: 4,
+  grantQuery: 4,
+  decrease: 4,
+  increase: 6,
+  exchange: 4,
+  events: 10,
+  domctl: 4,
+  vcpuCall: 2,
+  raw: 8,
+  multicall: 14,
+  load: 6,
+  store: 8,
+  tableStore: 10,
+  grantEntry: 24,
+  scribble: 6,
+  userMode: 2,
+  mask: 2,
+});
+
+/** Each kind's number as often as it is to be taken. */
+export const WEIGHTS: readonly number[] = Object.freeze(
+  Object.entries(OFTEN).flatMap(([name, n]) => Array.from({ length: n }, () => KIND[name as keyof typeof KIND])),
+);
+
+/** Steps that are accesses and no hypercalls. */
+export const accessKind = (kind: number): boolean => kind >= KIND.load;
+
+/** Prepares a hypercall of `kind` whose structures will lie at `at`. */
+export function prepare(h: Hostile, kind: number, at: Va): void {
+  const make = MAKERS[kind];
+  if (make !== undefined) make(h, at);
+}
+
+const MAKERS: readonly ((h: Hostile, at: Va) => void)[] = Object.freeze([
+  mmu.mmuUpdate,
+  mmu.updateVa,
+  mmu.updateVaForeign,
+  mmu.pin,
+  mmu.unpin,
+  mmu.newBase,
+  mmu.ext,
+  grants.map,
+  grants.unmap,
+  grants.unmapAndReplace,
+  grants.copy,
+  grants.transfer,
+  grants.query,
+  other.decrease,
+  other.increase,
+  other.exchange,
+  other.events,
+  other.domctl,
+  other.vcpuCall,
+  other.raw,
+]);
