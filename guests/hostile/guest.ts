@@ -9,7 +9,7 @@ import { peek } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import type { GuestCpu, GuestHandlers } from '../../src/vcpu/guest-cpu.js';
 import { stackTop, textVa } from './image.js';
-import { hostile, type Hostile } from './record.js';
+import { hostile, seedStream, type Hostile } from './record.js';
 import { hostileStep } from './step.js';
 
 export function hostileHandlers(): GuestHandlers {
@@ -40,8 +40,12 @@ export function* hostileBoot(g: GuestCpu, h: Hostile, checked: boolean): Steps<v
   if (checked) g.setKernel(stackTop(peek(hostile.vcpu(h))), textVa);
 }
 
-/** Boots and takes `steps` steps, or as many as it can. */
+/** Boots and takes `steps` steps, its program's if it has one, or as many as it can. */
 export function* hostileLife(g: GuestCpu, h: Hostile, steps: number, checked: boolean): Steps<void> {
   yield* hostileBoot(g, h, checked);
-  for (let i = 0; i < steps; i++) if (!(yield* hostileStep(g, h))) return;
+  const program = peek(hostile.program(h));
+  for (let i = 0; i < steps; i++) {
+    if (program !== 0) seedStream(h, peek(program + 2 * i + 1));
+    if (!(yield* hostileStep(g, h, program === 0 ? -1 : peek(program + 2 * i)))) return;
+  }
 }

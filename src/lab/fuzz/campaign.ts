@@ -21,7 +21,7 @@ export interface FuzzOptions extends FuzzFixed {
   readonly calls: number;
   readonly seed: number;
   readonly stop?: AbortSignal | undefined;
-  readonly onProgress?: ((r: FuzzReport) => void) | undefined;
+  readonly onProgress?: ((r: FuzzReport, last: EpisodeResult) => void) | undefined;
 }
 
 /** Longer than an episode may take before its own control plane calls it hung. */
@@ -119,7 +119,7 @@ class Campaign {
       this.#kinds.set(k.name, { name: k.name, steps: sum.steps + k.steps, effects: sum.effects + k.effects });
     }
     if (r.wrong.length > 0) this.#failure = { plan: r.plan, wrong: r.wrong };
-    this.#o.onProgress?.(this.#report());
+    this.#o.onProgress?.(this.#report(), r);
   }
 
   #report(): FuzzReport {

@@ -10,7 +10,7 @@ import type { FuzzGuests } from './guests.js';
 import { buildFuzzMachine, vcpuLife, type FuzzMachine } from './machine.js';
 import { oversee } from './oversee.js';
 import type { EpisodePlan } from './plan.js';
-import { episodeResult, type EpisodeResult } from './result.js';
+import { digestOf, episodeResult, type EpisodeResult } from './result.js';
 import { judge } from './verdict.js';
 
 /** Points an episode may take: some hundred times what one needs. */
@@ -20,8 +20,9 @@ const BOUND = 2 ** 31 - 1;
 export function controlledEpisode(plan: EpisodePlan, guests: FuzzGuests): EpisodeResult {
   const m = buildFuzzMachine(plan, guests);
   const problem = runVcpus(plan, guests, m);
+  const digest = m.vcpus.length === 1 ? digestOf() : 0;
   const verdict = problem === '' ? judge(plan, m) : { wrong: [problem], forgotten: false };
-  return episodeResult(plan, guests, m, verdict);
+  return episodeResult(plan, guests, m, digest, verdict);
 }
 
 /** '' or what went wrong while they ran. */

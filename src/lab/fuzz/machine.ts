@@ -41,8 +41,9 @@ export interface FuzzVcpu {
 export interface FuzzMachine {
   readonly board: FuzzBoard;
   readonly vcpus: readonly FuzzVcpu[];
-  /** Frames free before the first domain was built. */
+  /** Frames free before the first domain was built, and the first of them. */
   readonly freeFrames: number;
+  readonly firstFrame: number;
   readonly domids: readonly number[];
 }
 
@@ -61,7 +62,7 @@ export function buildFuzzMachine(plan: EpisodePlan, guests: FuzzGuests): FuzzMac
     }),
   );
   poke(globals.quantum, plan.quantum);
-  return { board, vcpus, freeFrames, domids: built.map((b) => b.guest.domid) };
+  return { board, vcpus, freeFrames, firstFrame: firstFrame(plan), domids: built.map((b) => b.guest.domid) };
 }
 
 /** The machine's own tables need some frames at the top. */

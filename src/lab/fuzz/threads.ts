@@ -11,7 +11,7 @@ import type { FuzzGuests } from './guests.js';
 import { buildFuzzMachine, vcpuLife, type FuzzBoard, type FuzzMachine, type FuzzVcpu } from './machine.js';
 import { oversee } from './oversee.js';
 import { episodePlan, type EpisodePlan, type FuzzFixed } from './plan.js';
-import { episodeResult, type EpisodeResult } from './result.js';
+import { digestOf, episodeResult, type EpisodeResult } from './result.js';
 import { judge } from './verdict.js';
 
 /** Words of the board: number of the episode, end of all, threads that are done, a thread that threw (its place + 1). */
@@ -67,8 +67,9 @@ export function parallelEpisode(plan: EpisodePlan, guests: FuzzGuests, board: In
   const m = buildFuzzMachine(plan, guests);
   publish(board, plan, m);
   const problem = supervise(board, m);
+  const digest = m.vcpus.length === 1 ? digestOf() : 0;
   const verdict = problem === '' ? judge(plan, m) : { wrong: [problem], forgotten: false };
-  return episodeResult(plan, guests, m, verdict);
+  return episodeResult(plan, guests, m, digest, verdict);
 }
 
 function publish(board: Int32Array, plan: EpisodePlan, m: FuzzMachine): void {

@@ -18,6 +18,8 @@ import {
 import { destroyDomain } from '../../hypervisor/domctl.js';
 import { globals } from '../../hypervisor/globals.js';
 import { reapDomains } from '../../hypervisor/reap.js';
+import type { Mfn } from '../../abi/frames.js';
+import { countInfo, ownerWord, PGC_state, PGC_state_free, typeInfo } from '../../machine/frame.js';
 import { vcpu } from '../../machine/cpu-record.js';
 import { actor, CONTROL, MODE_OFF } from '../../sync/actor.js';
 import { peek, poke, run } from '../../sync/primitives.js';
@@ -75,9 +77,26 @@ function destroy(d: DomainRef): number {
 }
 
 function leftovers(m: FuzzMachine): string[] {
+  // A vCPU that was parked when its domain vanished would keep the domain's record for ever.
+  for (const v of m.vcpus) poke(actor.mode(v.cpu), MODE_OFF);
   run(() => reapDomains(CONTROL));
   const out = liveDomains().map((d) => `d${String(domidOf(d))} is a zombie though every domain was destroyed`);
   const free = peek(globals.freeFrames);
-  if (free !== m.freeFrames) out.push(`${String(m.freeFrames - free)} frames are not free though every domain is gone`);
+  if (free !== m.freeFrames) {
+    out.push(`${String(m.freeFrames - free)} frames are not free though every domain is gone`, ...lostFrames(m));
+  }
   return out;
+}
+
+/** What is known of frames that the heap had once and never got back. */
+function lostFrames(m: FuzzMachine): string[] {
+  const hex = (v: number): string => `0x${(v >>> 0).toString(16)}`;
+  const lost: string[] = [];
+  for (let mfn = m.firstFrame; mfn < m.firstFrame + m.freeFrames; mfn++) {
+    const count = peek(countInfo(mfn as Mfn));
+    if ((count & PGC_state) === PGC_state_free) continue;
+    const owner = peek(ownerWord(mfn as Mfn));
+    lost.push(`mfn ${hex(mfn)}: count ${hex(count)}, type ${hex(peek(typeInfo(mfn as Mfn)))}, owner ${hex(owner)}`);
+  }
+  return lost;
 }
