@@ -3,7 +3,7 @@
  *
  * Invariant: a function of the plan alone.
  */
-import { interleave } from '../../explore/loop.js';
+import { formatWaits, interleave } from '../../explore/loop.js';
 import { randomWalk } from '../../explore/random-walk.js';
 import { roundRobin } from '../../explore/round-robin.js';
 import type { FuzzGuests } from './guests.js';
@@ -35,10 +35,12 @@ function runVcpus(plan: EpisodePlan, guests: FuzzGuests, m: FuzzMachine): string
     case 'done':
       return '';
     case 'threw':
-      return `body ${String(outcome.body)} threw ${outcome.error instanceof Error ? (outcome.error.stack ?? outcome.error.message) : String(outcome.error)}`;
+      return `body ${String(outcome.body)} threw ${textOf(outcome.error)}`;
     case 'deadlock':
-      return `deadlock: ${outcome.waits.map((w) => `body ${String(w.body)} waits for word ${String(w.address)}, held by ${w.holders.join(', ') || 'nobody'}`).join('; ')}`;
-    case 'bound':
-      return 'no end within the bound of steps';
+      return `deadlock: ${formatWaits(outcome.waits)}`;
+    default:
+      return `it ended otherwise: ${outcome.kind}`;
   }
 }
+
+const textOf = (e: unknown): string => (e instanceof Error ? (e.stack ?? e.message) : String(e));
