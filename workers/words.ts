@@ -4,7 +4,7 @@ import type { DomainSpec } from '../src/scenario/scenario.js';
 import { COUNTER_NAMES, WARNING_NAMES } from '../guests/kernel/counters.js';
 import { kernel, type Kernel } from '../guests/kernel/records.js';
 
-export const wordsOf = (k: Kernel, d: DomainSpec): DomainWords => ({
+export const wordsOf = (k: Kernel, d: Pick<DomainSpec, 'name' | 'domid'>): DomainWords => ({
   domain: d.name,
   domid: d.domid,
   stop: kernel.windDown(k),

@@ -42,6 +42,7 @@ export const COUNT = {
   allocationFailures: 32,
   leaveMm: 33,
   pagesLost: 34,
+  ipis: 35,
 } as const;
 export type Counter = (typeof COUNT)[keyof typeof COUNT];
 export const COUNTER_NAMES = Object.freeze(Object.keys(COUNT));

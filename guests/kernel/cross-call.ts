@@ -27,7 +27,9 @@ export function* crossCallDropMm(c: KernelCpu, lo: number, hi: number, m: Mm): S
   yield* stOnce(pending, lo); // raced on purpose: the handlers clear bits
   yield* stOnce(pending + 1, hi); // raced on purpose: as above
   for (let i = 0; i < peek(kernel.nrVcpus(c.k)); i++) {
-    if (inSet(i, lo, hi)) yield* c.g.sendIpi(peek(kernel.actors(c.k) + i) as Cpu);
+    if (!inSet(i, lo, hi)) continue;
+    yield* count(c, COUNT.ipis);
+    yield* c.g.sendIpi(peek(kernel.actors(c.k) + i) as Cpu);
   }
   for (const word of [pending, pending + 1]) {
     for (;;) {

@@ -5,6 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { addBench } from './bench.js';
 import { addConform } from './conform.js';
 import { addDescriptions } from './describe.js';
 import { EXIT_INPUT, EXIT_OK, explain } from './exit.js';
@@ -19,6 +20,7 @@ Examples:
   $ xenolith validate guests/scenarios/*.yaml
   $ xenolith designs
   $ xenolith conform
+  $ xenolith bench teardown --pages 256,4096
 `;
 
 /** Runs the command that `args` (without node and script) name; answers the exit code. */
@@ -48,6 +50,7 @@ export async function main(args: readonly string[], t: Terminal): Promise<number
   addSoak(program, t, done);
   addConform(program, t, done);
   addFuzz(program, t, done);
+  addBench(program, t, done);
   addDescriptions(program, t, done);
   for (const c of program.commands) c.copyInheritedSettings(program);
   try {

@@ -47,6 +47,13 @@ describe('a usage error is exit 2, on stderr, with a hint', () => {
     [['run', 'x.yaml', '--log-level', 'loud'], 'Allowed choices are'],
     [['run', 'no-such-file.yaml'], 'shipped scenarios are in guests/scenarios'],
     [['run', 'a.yaml', 'b.yaml'], 'too many arguments'],
+    [['bench'], 'Commands:'],
+    [['bench', 'teardown', '--pages', '0'], 'a whole number from 1'],
+    [['bench', 'teardown', '--grants', '200%'], 'a share like 10%'],
+    [['bench', 'teardown', '--designs', 'notifer'], "there is no design 'notifer'"],
+    [['bench', 'teardown', '--lazy', '1'], 'no combination'],
+    [['bench', 'teardown', '--model', 'no-such-file.yaml'], 'the cost model cannot be read'],
+    [['bench', 'teardown', '--json', '--csv'], 'cannot be used with'],
   ])('%j', async (args, message) => {
     const r = await cli(...args);
     expect(r.code).toBe(2);

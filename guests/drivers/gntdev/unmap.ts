@@ -41,6 +41,9 @@ import {
   type GrantMap,
 } from './map.js';
 
+/** More than the length of any run of grants. */
+const RUN = 2 ** 20;
+
 /** Index of the deferred unmap among KernelCpu.workers. */
 export const WORKER_UNMAP = 0;
 
@@ -48,7 +51,7 @@ const hasHandle = (e: number): boolean => peek(e + GE_USER) !== NO_HANDLE || pee
 
 /**
  * Takes the first contiguous run in [first, end) of entries with a handle that nobody is removing. Answers
- * start * 65536 + length, or -1 when there is none.
+ * start * RUN + length, or -1 when there is none.
  */
 function* takeRun(c: KernelCpu, map: GrantMap, first: number, end: number): Steps<number> {
   yield* lockMap(c, map);
@@ -60,7 +63,7 @@ function* takeRun(c: KernelCpu, map: GrantMap, first: number, end: number): Step
     stop++;
   }
   yield* unlockMap(c, map);
-  return start === stop ? -1 : start * 65536 + (stop - start);
+  return start === stop ? -1 : start * RUN + (stop - start);
 }
 
 const free = (e: number): boolean => peek(e + GE_REMOVING) === 0 && hasHandle(e);
@@ -76,8 +79,8 @@ export function* unmapRangeNow(c: KernelCpu, map: GrantMap, first: number, end: 
   for (let at = first; at < end;) {
     const run = yield* takeRun(c, map, at, end);
     if (run < 0) return;
-    const start = Math.floor(run / 65536);
-    const n = run % 65536;
+    const start = Math.floor(run / RUN);
+    const n = run % RUN;
     yield* count(c, COUNT.unmapTries);
     yield* unmapBoth(c, map, start, n);
     yield* letGo(c, map, start, n);
@@ -90,8 +93,8 @@ export function* unmapRangeAsync(c: KernelCpu, map: GrantMap, first: number, end
   for (let at = first; at < end;) {
     const run = yield* takeRun(c, map, at, end);
     if (run < 0) return;
-    const start = Math.floor(run / 65536);
-    const n = run % 65536;
+    const start = Math.floor(run / RUN);
+    const n = run % RUN;
     yield* mapGet(map);
     yield* tryUnmap(c, map, start, n, 0);
     at = start + n;
