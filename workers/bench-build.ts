@@ -12,7 +12,7 @@ import { prepareKernel } from '../guests/guest.js';
 import type { KernelParams } from '../guests/kernel/boot.js';
 import { image, layImage, type ImageSpec } from '../guests/kernel/domain-image.js';
 import type { Start } from './build.js';
-import { arenaChunks } from './sizes.js';
+import { arenaChunks, FULL_SIZES } from './sizes.js';
 
 export type BenchDomains = Readonly<{ mapper: Start; granters: readonly Start[] }>;
 
@@ -36,7 +36,7 @@ function* build(s: Setting, domid: number, z: DomainSizes): Steps<Start> {
   const limits = { maxGrantFrames: grantFrames, maxMaptrackFrames: z.maptrackFrames };
   const lay = (...[frame, put]: Parameters<Parameters<typeof buildGuest>[0]['lay']>): void =>
     layImage(spec, frame, put);
-  const chunks = arenaChunks(spec) + z.extraChunks;
+  const chunks = arenaChunks(spec, FULL_SIZES) + z.extraChunks;
   const shape = { domid, privileged: false, vcpus, populated, maxPfn, arenaChunks: chunks, l4: image.l4 };
   const guest = yield* buildGuest({ ...shape, ...limits, lay });
   const params: KernelParams = {
