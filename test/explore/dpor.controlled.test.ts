@@ -1,0 +1,64 @@
+/** The reducing strategies against plain enumeration: the same outcomes and classes, fewer executions. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { bpor } from '../../src/explore/bpor.js';
+import { dpor } from '../../src/explore/dpor.js';
+import { exhaustive } from '../../src/explore/exhaustive.js';
+import { search, type Report } from '../../src/explore/search.js';
+import type { Strategy } from '../../src/explore/strategy.js';
+import { programOf, smallPrograms, type Op } from './programs.js';
+
+const RUNS = Number(process.env['XENOLITH_PROPERTY_RUNS'] ?? '300');
+/** Programs with more schedules than this are left out. */
+const MOST = 20_000;
+
+const everything = (ops: Op[][], s: Strategy, executions = Infinity): [Report, Set<string>] => {
+  const p = programOf(ops);
+  return [search(p, s, { failures: Infinity, executions, classes: true }), p.outcomes];
+};
+
+describe('partial-order reduction', () => {
+  it('finds the outcomes of plain enumeration, over random programs, in fewer executions', () => {
+    let plain = 0;
+    let reduced = 0;
+    let compared = 0;
+    fc.assert(
+      fc.property(smallPrograms, (ops) => {
+        const [all, outcomes] = everything(ops, exhaustive(), MOST);
+        if (!all.exhausted) return;
+        const [few, found] = everything(ops, dpor());
+        expect(found).toEqual(outcomes);
+        expect(few.exhausted).toBe(true);
+        expect(few.executions).toBeLessThanOrEqual(all.executions);
+        expect(few.classes).toBe(all.classes);
+        compared++;
+        plain += all.executions;
+        reduced += few.executions;
+      }),
+      { numRuns: RUNS, seed: Number(process.env['XENOLITH_SEED'] ?? 1) },
+    );
+    expect(compared).toBeGreaterThan(RUNS / 3);
+    expect(plain / reduced).toBeGreaterThan(4);
+    if (RUNS > 300) console.log({ compared, plain, reduced });
+  });
+});
+
+describe.each([0, 1, 2, 3])('bounded reduction with %i preemptions', (k) => {
+  it('finds the outcomes of plain enumeration under that bound, over random programs', () => {
+    let plain = 0;
+    let reduced = 0;
+    fc.assert(
+      fc.property(smallPrograms, (ops) => {
+        const [all, outcomes] = everything(ops, exhaustive(k), MOST);
+        if (!all.exhausted) return;
+        const [few, found] = everything(ops, bpor(k));
+        for (const o of outcomes) expect(found).toContain(o);
+        expect(found.size).toBe(outcomes.size);
+        plain += all.executions;
+        reduced += few.executions;
+      }),
+      { numRuns: RUNS, seed: Number(process.env['XENOLITH_SEED'] ?? 1) },
+    );
+    if (RUNS > 300) console.log({ k, plain, reduced });
+  });
+});
