@@ -23,6 +23,8 @@ export class Dpor extends Reducing {
   /** Latest conflicting step of each actor. */
   #conflict = new Int32Array(0);
   readonly #other = new Footprint();
+  /** Steps that conflict with a sleeper's, latest first. */
+  readonly #later: number[] = [];
 
   override begin(view: View): void {
     super.begin(view);
@@ -106,33 +108,36 @@ export class Dpor extends Reducing {
       this.#conflict[r] = -1;
       if (clock[r]! >= history.nth[e]!) continue;
       if (races) this.#race(e, i, clock, false);
-      for (let k = 0; k < actors; k++) {
-        const t = history.clock[e * actors + k]!;
-        if (t > clock[k]!) clock[k] = t;
-      }
+      this.#add(clock, e);
     }
   }
 
-  /** A sleeper's step races with the conflicting ones before which it was enabled, since it fell asleep. */
+  /**
+   * A sleeper's step races with the conflicting steps since it fell asleep that it could come before: it was enabled
+   * there, or one that may have enabled it does not depend on them and could come before them too.
+   */
   #racesOfSleeper(i: number, step: Footprint, asleepSince: number): void {
-    const { history, actors } = this;
+    const { history } = this;
     const joined = this.#joined;
     joined.set(this.#clock);
-    for (let r = 0; r < actors; r++) {
-      this.#conflict[r] = r === i ? -1 : history.latest(r, step, joined[r]!, asleepSince, this.enabled, 1 << i);
-    }
-    for (;;) {
-      let e = -1;
-      for (let r = 0; r < actors; r++) if (this.#conflict[r]! > e) e = this.#conflict[r]!;
-      if (e < 0) return;
+    const later = this.#later;
+    later.length = 0;
+    for (let e = history.count - 1; e > asleepSince; e--) {
+      if (!history.conflicts(e, step)) continue;
       const r = history.actor[e]!;
-      this.#conflict[r] = -1;
-      if (joined[r]! >= history.nth[e]!) continue;
+      const could = (this.enabled[e]! & (1 << i)) !== 0 || later.some((g) => !history.before(e, g));
+      later.push(e);
+      if (!could || joined[r]! >= history.nth[e]!) continue;
       this.#race(e, i, joined, true);
-      for (let k = 0; k < actors; k++) {
-        const t = history.clock[e * actors + k]!;
-        if (t > joined[k]!) joined[k] = t;
-      }
+      this.#add(joined, e);
+    }
+  }
+
+  #add(clock: Int32Array, e: number): void {
+    const at = e * this.actors;
+    for (let k = 0; k < this.actors; k++) {
+      const t = this.history.clock[at + k]!;
+      if (t > clock[k]!) clock[k] = t;
     }
   }
 

@@ -153,34 +153,23 @@ export class History {
     return own === f.own && (ownWrites || f.ownWrites);
   }
 
-  /**
-   * The latest step of `r` that conflicts with `f`, after its `floor`th one and after step `after`; with `enabled`, only
-   * one before which that had the bit `bit`. -1 when there is none.
-   */
-  latest(r: number, f: Footprint, floor: number, after = NONE, enabled?: Int32Array, bit = 0): number {
+  /** The latest step of `r` that conflicts with `f`, after its `floor`th one, or -1. */
+  latest(r: number, f: Footprint, floor: number): number {
     if (this.taken[r]! <= floor) return NONE;
-    let best = after;
+    let best = NONE;
     const last = (f.address + f.words - 1) >>> CHUNK_BITS;
-    for (let c = f.address >>> CHUNK_BITS; c <= last; c++) best = this.#latestIn(c, r, f, floor, best, enabled, bit);
-    if (f.own !== NONE) best = this.#latestIn(f.own >>> CHUNK_BITS, r, f, floor, best, enabled, bit);
-    return best === after ? NONE : best;
+    for (let c = f.address >>> CHUNK_BITS; c <= last; c++) best = this.#latestIn(c, r, f, floor, best);
+    if (f.own !== NONE) best = this.#latestIn(f.own >>> CHUNK_BITS, r, f, floor, best);
+    return best;
   }
 
-  #latestIn(
-    chunk: number,
-    r: number,
-    f: Footprint,
-    floor: number,
-    best: number,
-    enabled: Int32Array | undefined,
-    bit: number,
-  ): number {
+  #latestIn(chunk: number, r: number, f: Footprint, floor: number, best: number): number {
     const row = this.#rows.get(chunk);
     if (row === undefined) return best;
     for (let l = this.#heads[row * this.actors + r]!; l >= 0; l = this.#linkBefore[l]!) {
       const e = this.#linkStep[l]!;
       if (e <= best || this.nth[e]! <= floor) break;
-      if ((enabled === undefined || (enabled[e]! & bit) !== 0) && this.conflicts(e, f)) return e;
+      if (this.conflicts(e, f)) return e;
     }
     return best;
   }

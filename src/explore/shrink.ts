@@ -7,7 +7,7 @@
  * Operations and actors are the caller's: `simpler` offers programs with fewer of them, most drastic first.
  * Source: Zeller, Hildebrandt, Simplifying and Isolating Failure-Inducing Input, TSE 2002 (ddmin).
  */
-import { exhaustive } from './exhaustive.js';
+import { bpor } from './bpor.js';
 import { Loop } from './loop.js';
 import type { Finding, Program } from './program.js';
 import { pct } from './pct.js';
@@ -105,7 +105,7 @@ class Shrinker<P extends Program> {
   /** Searches a failure of at most `preemptions`: the last steps first, then anywhere. */
   #search(preemptions: number): Candidate | undefined {
     if (this.#o.strategy !== undefined) return this.#walk(this.#o.strategy(preemptions));
-    return this.#walk(exhaustive(preemptions)) ?? this.#walk(pct(1, preemptions + 1));
+    return this.#walk(bpor(preemptions)) ?? this.#walk(pct(1, preemptions + 1));
   }
 
   #walk(strategy: Strategy): Candidate | undefined {
