@@ -52,8 +52,20 @@ const QUERIES: readonly number[] = [
   gnt.GNTTABOP_swap_grant_ref,
   gnt.GNTTABOP_cache_flush,
 ];
+const ENTRY_TYPES: readonly number[] = [
+  0,
+  1,
+  1,
+  1,
+  1,
+  1 | gnt.GTF_readonly,
+  2,
+  3,
+  1 | gnt.GTF_sub_page,
+  1 | gnt.GTF_PCD,
+];
 /** Where query structures have their lists written. */
-const LIST_BYTES = 256;
+export const LIST_BYTES = 256;
 
 function batch(h: Hostile, at: Va, command: number, n: number): void {
   register(h, 0, isWild(h) ? noise(h) : command, 0);
@@ -198,12 +210,21 @@ export interface EntryStore {
   readonly hi: number;
 }
 
-/** One word of the seen grant frames, as entries of either version begin: flags, domid, frame. */
+/**
+ * One 64-bit word of the seen grant frames: flags, domid and (version 1) frame; in a table of version 2 also the range of
+ * a sub-page grant or the domain of a transitive one, or the entry's second word, the frame or the reference.
+ */
 export function entryStore(h: Hostile): EntryStore {
+  const v2 = peek(hostile.grantVersion(h)) === 2;
   const page = below(h, peek(hostile.grantPages(h)));
-  const ref = chance(h, 16) ? below(h, 512) : gref(h) & 511;
-  const va = (peekVa(hostile.grantVa(h)) + 4096 * page + 8 * ref) as Va;
+  const ref = (chance(h, 16) ? below(h, 512) : gref(h)) & (v2 ? 255 : 511);
+  const va = (peekVa(hostile.grantVa(h)) + 4096 * page + (v2 ? 16 : 8) * ref) as Va;
   if (isWild(h)) return { va, lo: noise(h), hi: noise(h) };
-  const type = oneOf(h, [0, 1, 1, 1, 1, 1 | gnt.GTF_readonly, 2, 3, 1 | gnt.GTF_sub_page, 1 | gnt.GTF_PCD]);
-  return { va, lo: type | ((otherDomain(h) & 0xffff) << 16), hi: mfn(h, chance(h, 40) ? 1 : 0) };
+  if (v2 && chance(h, 128)) {
+    return { va: (va + 8) as Va, lo: chance(h, 40) ? gref(h) : mfn(h, 0), hi: frameHi(h) };
+  }
+  const type = oneOf(h, ENTRY_TYPES);
+  const lo = type | ((otherDomain(h) & 0xffff) << 16);
+  if (!v2) return { va, lo, hi: mfn(h, chance(h, 40) ? 1 : 0) };
+  return { va, lo, hi: type === gnt.GTF_transitive ? otherDomain(h) : below(h, 2048) | (below(h, 4096) << 16) };
 }

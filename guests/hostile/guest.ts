@@ -3,13 +3,15 @@
  *
  * Invariant: its handlers give every refused access up, so that nothing it does ends the thread it runs on.
  */
-import { HYPERVISOR_vm_assist } from '../../src/abi/hypercall.js';
+import { GNTTABOP_set_version } from '../../src/abi/grant.js';
+import { HYPERVISOR_grant_table_op, HYPERVISOR_vm_assist } from '../../src/abi/hypercall.js';
 import { VMASST_CMD_enable, VMASST_TYPE_writable_pagetables } from '../../src/abi/mmu.js';
-import { peek } from '../../src/sync/primitives.js';
+import { peek, poke } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import type { GuestCpu, GuestHandlers } from '../../src/vcpu/guest-cpu.js';
 import { stackTop, textVa } from './image.js';
-import { hostile, seedStream, type Hostile } from './record.js';
+import { peekVa } from '../kernel/words.js';
+import { chance, hostile, seedStream, type Hostile } from './record.js';
 import { hostileStep } from './step.js';
 
 export function hostileHandlers(): GuestHandlers {
@@ -37,7 +39,18 @@ export function* hostileBoot(g: GuestCpu, h: Hostile, checked: boolean): Steps<v
   g.arg(0, VMASST_CMD_enable, 0);
   g.arg(1, VMASST_TYPE_writable_pagetables, 0);
   yield* g.hypercall(HYPERVISOR_vm_assist);
+  if (chance(h, 96)) yield* toVersion2(g, h);
   if (checked) g.setKernel(stackTop(peek(hostile.vcpu(h))), textVa);
+}
+
+/** The domain's grant table becomes one of version 2, if no sibling was faster. */
+function* toVersion2(g: GuestCpu, h: Hostile): Steps<void> {
+  const at = peekVa(hostile.argsVa(h));
+  yield* g.store32(at, 2);
+  g.arg(0, GNTTABOP_set_version, 0);
+  g.argVa(1, at);
+  g.arg(2, 1, 0);
+  if ((yield* g.hypercall(HYPERVISOR_grant_table_op)) === 0) poke(hostile.grantVersion(h), 2);
 }
 
 /** Boots and takes `steps` steps, its program's if it has one, or as many as it can. */

@@ -41,13 +41,14 @@ const windowVa = (page: number): Va => makeVa(SLOT, 0, 1, page);
 export const textVa: Va = kernelVa(0);
 export const stackTop = (v: number): Va => kernelVa(FIRST_STACK + v + 1);
 
-/** What the builder hands over: the domain's frames, and its first grant frame (-1: none). */
+/** What the builder hands over: the domain's frames, its first grant frame and its shared-info page (-1: none). */
 export interface HostileDomain {
   readonly domid: number;
   readonly privileged: boolean;
   readonly vcpus: number;
   readonly frames: readonly Mfn[];
   readonly grantFrame: number;
+  readonly sharedInfo: number;
 }
 
 /** Frames a domain of `vcpus` vCPUs needs. */
@@ -113,7 +114,7 @@ export function tellHostile(h: Hostile, d: HostileDomain, v: number, others: rea
   });
   for (const o of others) {
     learnDomain(h, o.domid);
-    if (o.grantFrame >= 0) learnForeign(h, o.grantFrame);
+    for (const m of [o.grantFrame, o.sharedInfo]) if (m >= 0) learnForeign(h, m);
     if (o.domid !== d.domid) for (const m of pool(o)) if (peek(hostile.nForeign(h)) < 64) learnForeign(h, m);
   }
 }

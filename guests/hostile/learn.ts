@@ -15,7 +15,9 @@ import {
 import type { Steps } from '../../src/sync/steps.js';
 import type { GuestCpu } from '../../src/vcpu/guest-cpu.js';
 import { EXTENTS } from './other-calls.js';
-import { below, learnFrame, learnHandle, learnPort, type Hostile } from './record.js';
+import { poke } from '../../src/sync/primitives.js';
+import { LIST_BYTES } from './grant-calls.js';
+import { below, hostile, learnForeign, learnFrame, learnHandle, learnPort, type Hostile } from './record.js';
 
 /** Frame numbers of a machine fit 20 bits. */
 const isFrame = (v: number): boolean => v > 0 && v < 1 << 20;
@@ -41,9 +43,31 @@ function* learnGrants(g: GuestCpu, h: Hostile, command: number, at: Va): Steps<b
       return (yield* statusAt(g, at, gnt.COPY_STATUS)) === 0;
     case gnt.GNTTABOP_transfer:
       return (yield* statusAt(g, at, gnt.TRANSFER_STATUS)) === 0;
+    case gnt.GNTTABOP_setup_table:
+    case gnt.GNTTABOP_get_status_frames:
+      yield* learnFrames(g, h, (at + LIST_BYTES) as Va);
+      return true;
+    case gnt.GNTTABOP_set_version:
+    case gnt.GNTTABOP_get_version:
+      yield* learnVersion(g, h, command, at);
+      return true;
     default:
       return true;
   }
+}
+
+/** Frames of grant tables are worth being mapped. */
+function* learnFrames(g: GuestCpu, h: Hostile, list: Va): Steps<void> {
+  for (let k = 0; k < 2; k++) {
+    const mfn = yield* g.load32((list + 8 * k) as Va);
+    if (isFrame(mfn)) learnForeign(h, mfn);
+  }
+}
+
+function* learnVersion(g: GuestCpu, h: Hostile, command: number, at: Va): Steps<void> {
+  const set = command === gnt.GNTTABOP_set_version;
+  const version = yield* g.load32((at + (set ? 0 : 4 * gnt.GET_VERSION_RESULT)) as Va);
+  if (version === 1 || version === 2) poke(hostile.grantVersion(h), version);
 }
 
 function* statusAt(g: GuestCpu, at: Va, i: number): Steps<number> {

@@ -28,6 +28,8 @@ export const hostile = record('hostile', {
   wild: 1,
   /** Address of a program, (kind, seed) for each step; 0: the stream alone decides. */
   program: 1,
+  /** Version of the own grant table, as far as this vCPU knows. */
+  grantVersion: 1,
   domid: 1,
   vcpu: 1,
   privileged: 1,

@@ -65,6 +65,7 @@ export const planOf = (p: Program): EpisodePlan => ({
   steps: Math.max(...p.steps.map((s) => s.length)),
   slice: p.slice,
   checked: p.checked,
+  faults: [],
   heap: 400,
 });
 

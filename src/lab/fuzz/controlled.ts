@@ -11,7 +11,7 @@ import { buildFuzzMachine, vcpuLife, type FuzzMachine } from './machine.js';
 import { oversee } from './oversee.js';
 import type { EpisodePlan } from './plan.js';
 import { digestOf, episodeResult, type EpisodeResult } from './result.js';
-import { judge } from './verdict.js';
+import { judge, textOf } from './verdict.js';
 
 /** Points an episode may take: some hundred times what one needs. */
 const BOUND = 2 ** 31 - 1;
@@ -42,5 +42,3 @@ function runVcpus(plan: EpisodePlan, guests: FuzzGuests, m: FuzzMachine): string
       return `it ended otherwise: ${outcome.kind}`;
   }
 }
-
-const textOf = (e: unknown): string => (e instanceof Error ? (e.stack ?? e.message) : String(e));

@@ -9,8 +9,9 @@ import type { FuzzDomain } from './plan.js';
 /** A domain that was created and given its frames. */
 export interface FuzzGuest extends FuzzDomain {
   readonly frames: readonly Mfn[];
-  /** Its first grant frame. */
+  /** Its first grant frame, and its shared-info page. */
   readonly grantFrame: number;
+  readonly sharedInfo: number;
 }
 
 /** What a vCPU did, by kind of step. */

@@ -9,7 +9,9 @@ import { mfnWord, type Mfn } from '../../abi/frames.js';
 import { allocDomainFrame } from '../../hypervisor/allocation.js';
 import { newGuestCr3 } from '../../hypervisor/base.js';
 import { buildDomain, hypervisorBoot } from '../../hypervisor/boot.js';
-import { domain, findDomain, vcpuOf, type DomainRef } from '../../hypervisor/domain.js';
+import { FAULT_WORDS, faultInit, faultPlan } from '../../fault/plan.js';
+import { sharedInfoMfn } from '../../hypervisor/event-port.js';
+import { domain, vcpuOf, type DomainRef } from '../../hypervisor/domain.js';
 import { globals } from '../../hypervisor/globals.js';
 import { grantTable, type GrantTable } from '../../hypervisor/grant/table.js';
 import { FRAMES } from '../../machine/layout.js';
@@ -22,6 +24,18 @@ import { VcpuStopped } from '../../vcpu/stopped.js';
 import { makeGuestCpu } from '../../vcpu/vcpu.js';
 import type { FuzzGuest, FuzzGuests } from './guests.js';
 import { mix, type EpisodePlan, type FuzzDomain } from './plan.js';
+
+/** From here on sites fail as the plan says. */
+function layFaults(plan: EpisodePlan): void {
+  if (plan.faults.length === 0) return;
+  faultInit(chunk(FAULT_WORDS));
+  for (const f of plan.faults) faultPlan(f.site, { status: f.status, probability: f.probability, seed: plan.seed });
+}
+
+/** Nothing fails on purpose any more. */
+export function endFaults(plan: EpisodePlan): void {
+  for (const f of plan.faults) faultPlan(f.site, null);
+}
 
 const CHUNK_WORDS = 1024;
 
@@ -62,6 +76,7 @@ export function buildFuzzMachine(plan: EpisodePlan, guests: FuzzGuests): FuzzMac
     }),
   );
   poke(globals.quantum, plan.quantum);
+  layFaults(plan);
   return { board, vcpus, freeFrames, firstFrame: firstFrame(plan), domids: built.map((b) => b.guest.domid) };
 }
 
@@ -76,14 +91,17 @@ function chunk(words: number): number {
 
 function buildGuest(o: FuzzDomain, guests: FuzzGuests): { guest: FuzzGuest; d: DomainRef } {
   const { domid, privileged, vcpus } = o;
-  const d = run(() => buildDomain(CONTROL, { domid, privileged, vcpus, maxGrantFrames: 2, maxMaptrackFrames: 1 }));
+  const target = o.target === undefined ? {} : { target: o.target };
+  const d = run(() =>
+    buildDomain(CONTROL, { domid, privileged, vcpus, ...target, maxGrantFrames: 2, maxMaptrackFrames: 1 }),
+  );
   const frames = Array.from({ length: guests.pages(vcpus) }, () => {
     const mfn = run(() => allocDomainFrame(CONTROL, d));
     if (mfn < 0) throw new HypervisorBug('an episode has too few frames for its domains');
     return mfn;
   });
   const grantFrame = peek(peek(grantTable.sharedList(peek(domain.grantTable(d)) as GrantTable)));
-  const guest: FuzzGuest = { ...o, frames, grantFrame };
+  const guest: FuzzGuest = { ...o, frames, grantFrame, sharedInfo: sharedInfoMfn(d) };
   guests.lay(guest, put);
   for (let v = 0; v < vcpus; v++) {
     const rc = run(() => newGuestCr3(vcpuOf(d, v), guests.base(guest), 0));
@@ -111,6 +129,3 @@ export function* vcpuLife(plan: EpisodePlan, guests: FuzzGuests, v: FuzzVcpu, bo
   yield* add(fuzzBoard.ended(board), 1);
   wake(fuzzBoard.ended(board));
 }
-
-/** The domain's record while it can be found. */
-export const findByDomid = (domid: number): DomainRef => run(() => findDomain(domid));

@@ -4,10 +4,23 @@
  * An episode begins with a fresh machine and ends with every domain destroyed; a campaign is episodes of seeds in a row.
  */
 
+import { EBUSY, EINVAL, ENOMEM } from '../../abi/errno.js';
+import { GNTST_bad_page, GNTST_eagain, GNTST_general_error } from '../../abi/grant.js';
+import type { SiteName } from '../../fault/sites.js';
+
 export interface FuzzDomain {
   readonly domid: number;
   readonly privileged: boolean;
   readonly vcpus: number;
+  /** The one domain it may act upon beside itself. */
+  readonly target?: number;
+}
+
+/** A site that fails now and then. */
+export interface FuzzFault {
+  readonly site: SiteName;
+  readonly status: number;
+  readonly probability: number;
 }
 
 export interface EpisodePlan {
@@ -24,6 +37,7 @@ export interface EpisodePlan {
   readonly slice: number;
   /** Guests give a kernel stack and text, without which they are ended. */
   readonly checked: boolean;
+  readonly faults: readonly FuzzFault[];
   /** Frames that the heap has. */
   readonly heap: number;
 }
@@ -33,6 +47,23 @@ export const FUZZ_MEMORY_MIB = 4;
 /** vCPUs such a machine has room for, less those of domains that guests create. */
 export const FUZZ_MAX_VCPUS = 6;
 
+const FAULTS = [
+  ['gnttab.map', GNTST_eagain],
+  ['gnttab.map.install', GNTST_general_error],
+  ['gnttab.unmap', GNTST_general_error],
+  ['gnttab.unmap_and_replace', GNTST_eagain],
+  ['gnttab.copy', GNTST_general_error],
+  ['gnttab.transfer', GNTST_bad_page],
+  ['mmuext.pin', -EBUSY],
+  ['mmuext.unpin', -EINVAL],
+  ['mmu_update', -EINVAL],
+  ['update_va_mapping', -EBUSY],
+  ['memory_op', 1],
+  ['page.alloc', -ENOMEM],
+  ['flush.late', 8],
+  ['hypercall.preempt', 1],
+  ['memory.late', 2],
+] as const satisfies readonly (readonly [SiteName, number])[];
 const WILD = [0, 2, 8, 24, 96, 255];
 const QUANTA = [0, 0, 1, 2, 5, 20];
 const SLICES = [0, 3, 40, 400, 5000];
@@ -65,8 +96,18 @@ export function episodePlan(seed: number, fixed: FuzzFixed = {}): EpisodePlan {
     steps: Math.ceil(1200 / vcpus),
     slice: pick(6, SLICES),
     checked: mix(seed, 7) % 2 === 0,
+    faults: mix(seed, 9) % 3 === 0 ? faultsOf(seed) : [],
     heap: pick(8, HEAPS),
   };
+}
+
+/** Up to three sites of those that answer what the real operation could. */
+function faultsOf(seed: number): FuzzFault[] {
+  const first = mix(seed, 10);
+  return Array.from({ length: 1 + (first % 3) }, (_, i) => {
+    const [site, status] = FAULTS[(first + 5 * i) % FAULTS.length] as (typeof FAULTS)[number];
+    return { site, status, probability: [0.02, 0.1, 0.5][mix(seed, 11 + i) % 3] as number };
+  });
 }
 
 /** Up to three domains, the first of them the control domain unless `r` says otherwise. */
@@ -76,5 +117,6 @@ function domainsOf(vcpus: number, r: number): FuzzDomain[] {
     domid: i + (r % 5 === 0 ? 1 : 0),
     privileged: i === 0 && r % 5 !== 0,
     vcpus: Math.floor(vcpus / n) + (i < vcpus % n ? 1 : 0),
+    ...(i === 2 && r % 7 === 0 ? { target: 1 } : {}),
   }));
 }

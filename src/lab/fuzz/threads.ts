@@ -12,7 +12,7 @@ import { buildFuzzMachine, vcpuLife, type FuzzBoard, type FuzzMachine, type Fuzz
 import { oversee } from './oversee.js';
 import { episodePlan, type EpisodePlan, type FuzzFixed } from './plan.js';
 import { digestOf, episodeResult, type EpisodeResult } from './result.js';
-import { judge } from './verdict.js';
+import { judge, textOf } from './verdict.js';
 
 /** Words of the board: number of the episode, end of all, threads that are done, a thread that threw (its place + 1). */
 const GO = 0;
@@ -48,7 +48,7 @@ export function fuzzVcpuThread(
       const plan = episodePlan(Atomics.load(board, SEED), fixed);
       run(() => vcpuLife(plan, guests, placeOf(board, index), Atomics.load(board, BOARD) as FuzzBoard));
     } catch (e) {
-      threw(e instanceof Error ? (e.stack ?? e.message) : String(e));
+      threw(textOf(e));
       Atomics.store(board, THREW, index + 1);
     }
     Atomics.add(board, DONE, 1);
@@ -107,7 +107,7 @@ function supervise(board: Int32Array, m: FuzzMachine): string {
     return '';
   } catch (e) {
     giveUp(m);
-    return e instanceof Error ? (e.stack ?? e.message) : String(e);
+    return textOf(e);
   }
 }
 

@@ -23,7 +23,7 @@ import { countInfo, ownerWord, PGC_state, PGC_state_free, typeInfo } from '../..
 import { vcpu } from '../../machine/cpu-record.js';
 import { actor, CONTROL, MODE_OFF } from '../../sync/actor.js';
 import { peek, poke, run } from '../../sync/primitives.js';
-import type { FuzzMachine } from './machine.js';
+import { endFaults, type FuzzMachine } from './machine.js';
 import { mix, type EpisodePlan } from './plan.js';
 
 /** Calls a destruction may need: each does some work ([I19]). */
@@ -49,9 +49,20 @@ const sentences = (when: string): string[] =>
     (v) => `${when}: ${v.invariant} ${v.detail}${v.holders.length > 0 ? `; held by ${v.holders.join(', ')}` : ''}`,
   );
 
-/** Audits the machine, takes it down, and looks whether anything is left. */
-export function judge(plan: EpisodePlan, m: FuzzMachine, forgottenBefore = false): Verdict {
-  let forgotten = forgottenBefore || forgot();
+/** Audits the machine, takes it down, and looks whether anything is left; what throws on the way is as wrong. */
+export function judge(plan: EpisodePlan, m: FuzzMachine): Verdict {
+  try {
+    return takeDown(plan, m);
+  } catch (e) {
+    return { wrong: [`judging it threw ${textOf(e)}`], forgotten: false };
+  }
+}
+
+export const textOf = (e: unknown): string => (e instanceof Error ? (e.stack ?? e.message) : String(e));
+
+function takeDown(plan: EpisodePlan, m: FuzzMachine): Verdict {
+  endFaults(plan);
+  let forgotten = forgot();
   const wrong = forgotten ? [] : sentences('after the last call');
   const ds = liveDomains().sort((a, b) => mix(plan.seed, 1000 + domidOf(a)) - mix(plan.seed, 1000 + domidOf(b)));
   for (const d of ds) {
