@@ -10,6 +10,8 @@ import { addConform } from './conform.js';
 import { addDescriptions } from './describe.js';
 import { EXIT_INPUT, EXIT_OK, explain } from './exit.js';
 import { addFuzz } from './fuzz.js';
+import { addExplore } from './explore.js';
+import { addReplay } from './replay.js';
 import { addRun } from './run.js';
 import { addSoak } from './soak.js';
 import type { Terminal } from './terminal.js';
@@ -17,6 +19,7 @@ import type { Terminal } from './terminal.js';
 const EXAMPLES = `
 Examples:
   $ xenolith run guests/scenarios/teardown.yaml
+  $ xenolith explore guests/scenarios/small/exit-revoke.yaml
   $ xenolith validate guests/scenarios/*.yaml
   $ xenolith designs
   $ xenolith conform
@@ -47,6 +50,8 @@ export async function main(args: readonly string[], t: Terminal): Promise<number
   });
   program.exitOverride();
   addRun(program, t, done);
+  addExplore(program, t, done);
+  addReplay(program, t, done);
   addSoak(program, t, done);
   addConform(program, t, done);
   addFuzz(program, t, done);

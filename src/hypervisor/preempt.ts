@@ -5,12 +5,14 @@
  * continuation ends ([I19]); the arguments of a continuation stand in the argument registers.
  * Lock: none; every word is the CPU's own, except the request word.
  * Source: hypercall_preempt_check, hypercall_create_continuation; [X16].
- * Differs: a softirq is a quantum of checks, so that a schedule decides it and not a timer.
+ * Differs: a softirq is a quantum of checks, or a choice, so that a schedule decides it and not a timer.
  */
 import { faultHit } from '../fault/plan.js';
 import { SITE } from '../fault/sites.js';
+import { chosen } from '../machine/choice.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { actor, REQ_EVENT, REQ_KILL, REQ_PAUSE, type Cpu } from '../sync/actor.js';
+import { CHOICE } from '../sync/choices.js';
 import { POINT_POLL, POINT_READ } from '../sync/schedule.js';
 import { peek, poke, touch } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
@@ -26,6 +28,7 @@ export function* hypercallPreemptCheck(cpu: Cpu): Steps<boolean> {
     return true;
   }
   if (faultHit(cpu, SITE['hypercall.preempt']) !== 0) return true;
+  if (chosen(cpu, CHOICE['hypercall.preempt'])) return true;
   if (peek(globals.quantum) === 0) return false;
   const left = peek(vcpu.quantumLeft(cpu)) - 1;
   if (left > 0) poke(vcpu.quantumLeft(cpu), left);

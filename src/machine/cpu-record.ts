@@ -107,6 +107,8 @@ export const vcpu = {
   lateDomid: at(120),
   latePort: at(121),
   lateExits: at(122),
+  /** 1: the interrupts that wait were put off once, by choice. */
+  eventLate: at(116),
   /** Guest kernel's per-CPU words (64), laid out by guests. */
   guest: at(128),
   /** Batches that outlive a preemption point inside one grant or memory call (192 words). */

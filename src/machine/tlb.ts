@@ -3,7 +3,7 @@
  *
  * Invariant: a slot whose key is neither the vCPU's local nor its global key is dead; a live slot says what the tables
  * said when it was filled, however they changed since (DESIGN decision 5). A slot filled by a read of a clean page has
- * no write tag: the first write walks again and sets D.
+ * no write tag: the first write walks again and sets D. An entry that is no longer true may be dropped by choice.
  * Lock: none; only the owner writes its slots. The auditor reads them over a still machine.
  * Source: DESIGN decision 5, reference performance.md 2.1, 3; [X13]; xen/arch/x86/pv/domain.c (_toggle_guest_pt:
  * global entries, which are user pages ([X25]), survive a mode switch, the kernel's do not).
@@ -14,9 +14,11 @@
  */
 import { mfnWord, type Mfn, type Va } from '../abi/frames.js';
 import { PFEC_user_mode } from '../abi/trap.js';
-import { cpuIndex, type Cpu } from '../sync/actor.js';
+import { cpuIndex, header, type Cpu } from '../sync/actor.js';
+import { CHOICE } from '../sync/choices.js';
 import { BUILD, fill, peek, poke, stOnce } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
+import { chosen } from './choice.js';
 import { tick } from './clock.js';
 import { vcpu } from './cpu-record.js';
 import { ownerWord } from './frame.js';
@@ -49,6 +51,7 @@ export function tlbRead(cpu: Cpu, tlb: number, va: Va): number {
   const key = peek(slot + 1) ^ ((va / TWO32) | 0);
   if (peek(slot) !== ((lo & -4096) | 1)) return -1;
   if (key !== peek(vcpu.tlbKey(cpu)) && key !== peek(vcpu.tlbGlobalKey(cpu))) return -1;
+  if (!THREADS && isDisplaced(cpu, slot, va, 0)) return -1;
   return peek(slot + BASE) + ((lo & 4095) >> 2);
 }
 
@@ -59,7 +62,22 @@ export function tlbWrite(cpu: Cpu, tlb: number, va: Va): number {
   const key = peek(slot + W_TAG + 1) ^ ((va / TWO32) | 0);
   if (peek(slot + W_TAG) !== ((lo & -4096) | 1)) return -1;
   if (key !== peek(vcpu.tlbKey(cpu)) && key !== peek(vcpu.tlbGlobalKey(cpu))) return -1;
+  if (!THREADS && isDisplaced(cpu, slot, va, WALK_WRITE)) return -1;
   return peek(slot + BASE) + ((lo & 4095) >> 2);
+}
+
+/**
+ * A processor may drop an entry at any time: a schedule says whether this one is gone. Asked only where that matters, that
+ * is, where the tables say something else than the entry by now.
+ */
+function isDisplaced(cpu: Cpu, slot: number, va: Va, rights: number): boolean {
+  if ((peek(header.choices) & (1 << CHOICE['tlb.evict'])) === 0) return false;
+  const now = walkAtOnce((peek(vcpu.cr3(cpu)) - 1) as Mfn, va);
+  if (now >= 0 && ((now ^ peek(slot + FLAGS)) & WALK_MFN) === 0 && (now & rights) === rights) return false;
+  if (!chosen(cpu, CHOICE['tlb.evict'])) return false;
+  poke(slot, 0);
+  poke(slot + W_TAG, 0);
+  return true;
 }
 
 /**

@@ -3,7 +3,7 @@
  *
  * Invariant: plain data that survives a structured clone; nothing in it is optional where a reader would have to guess.
  */
-import type { Check, Finding, RawExpectation, RawKernel, RawScenario, REQUIRABLE } from './schema.js';
+import type { CHOICE_NAMES, Check, Finding, RawExpectation, RawKernel, RawScenario, REQUIRABLE } from './schema.js';
 
 export type Require = Partial<Record<(typeof REQUIRABLE)[number], number>>;
 export type KernelOptions = { readonly [K in keyof RawKernel]-?: NonNullable<RawKernel[K]> };
@@ -61,6 +61,8 @@ export interface SmallList {
 export interface Small {
   readonly setup: readonly SmallList[];
   readonly race: readonly SmallList[];
+  /** Names of the choices that a schedule takes; the machine takes the others by itself. */
+  readonly choices: readonly (typeof CHOICE_NAMES)[number][];
   /** Steps of an execution above which it counts as a livelock. */
   readonly bound: number;
 }

@@ -112,6 +112,9 @@ const event = z
   })
   .meta({ description: 'Something the control plane does while the vCPUs run.' });
 
+/** Choices of the machine that a small scenario may leave to the schedule (`src/sync/choices.ts`). */
+export const CHOICE_NAMES = ['tlb.evict', 'flush.deliver', 'event.deliver', 'hypercall.preempt'] as const;
+
 const WHO = /^(control|[a-z][a-z0-9.-]*\.[0-9]{1,2})$/;
 const lists = z.record(
   z.string().regex(WHO, { error: "expected a vCPU such as 'dom0.0', or 'control'" }),
@@ -124,6 +127,10 @@ const small = z
       .meta({ description: 'Steps by vCPU, run one after the other before every execution begins.' })
       .optional(),
     race: lists.meta({ description: 'Steps by vCPU, run side by side; every schedule of them is searched.' }),
+    choices: z
+      .array(z.enum(CHOICE_NAMES))
+      .meta({ description: 'What the machine may do otherwise, as a schedule says; nothing unless said.' })
+      .optional(),
     bound: whole(100, 100_000_000, 'Steps of an execution above which it counts as a livelock.').optional(),
   })
   .meta({ description: 'What `explore` searches; a file with it needs no workloads.' });

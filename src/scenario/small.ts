@@ -117,6 +117,7 @@ export function completeSmall(raw: RawScenario, steps: readonly StepEntry[]): Sm
   return {
     setup: (raw.small?.setup ?? []).flatMap(resolve),
     race: resolve(raw.small?.race ?? {}),
+    choices: raw.small?.choices ?? [],
     bound: raw.small?.bound ?? DEFAULT_BOUND,
   };
 }

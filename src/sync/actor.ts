@@ -26,6 +26,8 @@ export const CPUS_BASE = HEADER_BASE - MAX_CPUS * CPU_WORDS;
 export const header = {
   /** Address of the fault plans (src/fault/plan.ts), 0 while there are none. */
   faults: HEADER_BASE,
+  /** A bit per choice of `choices.ts` that a schedule may take otherwise; 0 while nothing is explored. */
+  choices: HEADER_BASE + 1,
 } as const;
 
 export const cpuAt = (index: number): Cpu => (CPUS_BASE + index * CPU_WORDS) as Cpu;

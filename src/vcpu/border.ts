@@ -10,6 +10,7 @@
  */
 import { faultHit } from '../fault/plan.js';
 import { SITE } from '../fault/sites.js';
+import { chosen } from '../machine/choice.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { enterMode, serveFlush } from '../machine/flush.js';
 import { tlbInit } from '../machine/tlb.js';
@@ -28,6 +29,7 @@ import {
   REQ_WAITS,
   type Cpu,
 } from '../sync/actor.js';
+import { CHOICE } from '../sync/choices.js';
 import { and, ldOnce, or, peek, poke, stOnce, waitRequest, wake } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { VcpuStopped } from './stopped.js';
@@ -93,16 +95,19 @@ function* standAside(cpu: Cpu, looks: number): Steps<void> {
 }
 
 /**
- * The flush that is asked for comes late, by the fault plan: overlooked as often as the plan's status says, while whoever
+ * The flush that is asked for comes late, by the fault plan or by choice: overlooked as often as the plan's status says, while whoever
  * asked goes on waiting. Leaving guest mode ends the delay.
  */
 function isLate(cpu: Cpu): boolean {
   const left = peek(vcpu.flushLate(cpu));
   if (left === 1) return false;
-  const next = left > 1 ? left - 1 : faultHit(cpu, SITE['flush.late']);
+  const next = left > 1 ? left - 1 : faultHit(cpu, SITE['flush.late']) || lateByChoice(cpu);
   poke(vcpu.flushLate(cpu), Math.max(next, 0));
   return next > 0;
 }
+
+/** A schedule may have each request overlooked once. */
+const lateByChoice = (cpu: Cpu): number => (chosen(cpu, CHOICE['flush.deliver']) ? 1 : 0);
 
 /** A pause or a death was asked for: waits while paused, leaves for good when dead. */
 function* halted(cpu: Cpu): Steps<void> {

@@ -6,8 +6,10 @@
  * Source: xen/arch/x86/x86_64/entry.S (test_all_events, process_trap), public/xen.h (evtchn_upcall_pending, _mask); [X61].
  */
 import { MachineLost } from '../abi/errors.js';
+import { chosen } from '../machine/choice.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { actor, REQ_ABORT, REQ_EVENT, REQ_IPI, REQ_KILL, REQ_PAUSE, type Cpu } from '../sync/actor.js';
+import { CHOICE } from '../sync/choices.js';
 import { and, peek, poke, xchg } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { enterHypervisor, serveUrgent, URGENT } from './border.js';
@@ -30,8 +32,17 @@ export function* serveRequests(g: GuestCpu, handlers: GuestHandlers): Steps<void
       if ((peek(actor.request(cpu)) & (REQ_PAUSE | REQ_KILL | REQ_EVENT | REQ_IPI)) === 0) return;
       continue;
     }
+    if (isLate(cpu)) return;
     yield* interrupt(g, handlers);
   }
+}
+
+/** A schedule may have the interrupts that wait delivered at the next look: then the request is made once more. */
+function isLate(cpu: Cpu): boolean {
+  const late = peek(vcpu.eventLate(cpu)) === 0 && chosen(cpu, CHOICE['event.deliver']);
+  poke(vcpu.eventLate(cpu), late ? 1 : 0);
+  if (late) poke(actor.request(cpu), peek(actor.request(cpu)) | REQ_EVENT);
+  return late;
 }
 
 /** An interrupt waits and the mask is open. */

@@ -41,9 +41,17 @@ export function* runStep(c: KernelCpu, call: StepCall): Steps<number> {
   return answer;
 }
 
-/** All of `calls`, whatever they answer; then serves interrupts until the vCPUs `others` of the domain are done. */
-export function* runRace(c: KernelCpu, calls: readonly StepCall[], others: readonly number[]): Steps<void> {
-  for (const call of calls) yield* runStep(c, call);
+/** All of `calls`, whatever they answer, `note` told before each; then serves interrupts until the vCPUs `others` of the domain are done. */
+export function* runRace(
+  c: KernelCpu,
+  calls: readonly StepCall[],
+  others: readonly number[],
+  note: (index: number) => void,
+): Steps<void> {
+  for (const [i, call] of calls.entries()) {
+    note(i);
+    yield* runStep(c, call);
+  }
   if (others.length === 0) return;
   yield* stOnce(endedSlot(c, c.id), 1); // raced on purpose: the others wait for it
   wake(endedSlot(c, c.id));

@@ -19,6 +19,7 @@ import { currentTask } from './step.js';
 export interface NamedStep {
   readonly name: string;
   readonly args: readonly number[];
+  readonly text: string;
 }
 
 function callOf(step: NamedStep): StepCall {
@@ -64,12 +65,13 @@ export class StepVcpu {
     return callOf(step).step.process;
   }
 
-  race(steps: readonly NamedStep[], others: readonly number[]): () => Steps<void> {
+  race(steps: readonly NamedStep[], others: readonly number[], note: (text: string) => void): () => Steps<void> {
     const calls = steps.map(callOf);
+    const texts = steps.map((s) => s.text);
     const g = this.#g;
     const c = this.#c;
     return function* (): Steps<void> {
-      yield* runRace(c, calls, others);
+      yield* runRace(c, calls, others, (i) => note(texts[i] ?? ''));
       yield* g.park();
     };
   }

@@ -7,9 +7,12 @@ import type { SmallStep } from '../../scenario/scenario.js';
 import { CONTROL } from '../../sync/actor.js';
 import type { Steps } from '../../sync/steps.js';
 
-/** All of them, one after the other. */
-export function* controlSteps(steps: readonly SmallStep[]): Steps<void> {
-  for (const step of steps) yield* controlStep(step.name, step.args[0] ?? 0);
+/** All of them, one after the other; `note` hears of each before it begins. */
+export function* controlSteps(steps: readonly SmallStep[], note: (text: string) => void): Steps<void> {
+  for (const step of steps) {
+    note(step.text);
+    yield* controlStep(step.name, step.args[0] ?? 0);
+  }
 }
 
 function* controlStep(name: string, domid: number): Steps<void> {

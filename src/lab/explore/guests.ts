@@ -21,8 +21,11 @@ export interface SmallVcpu {
   /** Whether a process runs here; whether the step needs one. */
   hasProcess(): boolean;
   needsProcess(step: SmallStep): boolean;
-  /** A body of the race: the steps, then interrupts until the vCPUs `others` of the domain are done. */
-  race(steps: readonly SmallStep[], others: readonly number[]): () => Steps<void>;
+  /**
+   * A body of the race: the steps, then interrupts until the vCPUs `others` of the domain are done. `note` hears of each
+   * step before it begins.
+   */
+  race(steps: readonly SmallStep[], others: readonly number[], note: (text: string) => void): () => Steps<void>;
   /** Whether `settle` has something to do. */
   unsettled(): boolean;
   /** After the race: what the kernel does when nothing runs. */

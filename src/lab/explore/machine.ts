@@ -9,10 +9,23 @@
 import { HypervisorBug, LabError } from '../../abi/errors.js';
 import { hypervisorBoot } from '../../hypervisor/boot.js';
 import type { DomainSpec, Scenario, Small, SmallList, SmallStep } from '../../scenario/scenario.js';
-import { actor, ACTOR_UPPER, CONTROL, cpuAt, HEADER_BASE, HEADER_WORDS, type Cpu } from '../../sync/actor.js';
-import { run } from '../../sync/primitives.js';
+import {
+  actor,
+  ACTOR_UPPER,
+  CONTROL,
+  cpuAt,
+  cpuIndex,
+  header,
+  HEADER_BASE,
+  HEADER_WORDS,
+  type Cpu,
+} from '../../sync/actor.js';
+import { CHOICE } from '../../sync/choices.js';
+import { poke, run } from '../../sync/primitives.js';
 import type { Steps } from '../../sync/steps.js';
 import { VcpuStopped } from '../../vcpu/stopped.js';
+import { traceRegionWords } from '../../trace/ring.js';
+import { reserveArena } from '../run/build-guest.js';
 import type { MachinePlan } from '../run/messages.js';
 import { controlSteps } from './control-steps.js';
 import type { ExploreGuests, SmallDomain, SmallVcpu } from './guests.js';
@@ -38,23 +51,46 @@ export interface Side {
   readonly body: () => Steps<void>;
 }
 
+/** Events that a side's ring keeps. */
+export const TRACE_ENTRIES = 1024;
+
 export class ExploreMachine {
   readonly sides: readonly Side[];
   readonly domains: readonly Placed[];
   readonly snapshot: Snapshot;
+  /** Room for trace rings; only a replay uses it, but it lies where it lies in every execution. */
+  readonly traceRegion: number;
+  /** Told when a side begins a step of the scenario. */
+  observer: ((side: number, text: string) => void) | undefined;
 
   /** Boots and sets up; a setup that does not work is a LabError. */
   constructor(plan: ExplorePlan, guests: ExploreGuests) {
     const { hypervisor, domains } = plan.scenario;
     hypervisorBoot({ debug: hypervisor.build === 'debug', quantum: hypervisor.quantum });
+    const vcpus = domains.reduce((n, d) => n + d.vcpus, 0);
+    this.traceRegion = run(() => reserveArena(traceRegionWords(vcpus + 1, TRACE_ENTRIES)));
     this.domains = domains.map((spec) => ({ spec, built: run(() => guests.build(plan, spec)) }));
     for (const d of this.domains) d.built.vcpus.forEach((v) => run(() => bootAside(d.spec.name, v)));
     for (const list of plan.small.setup) this.#setUp(list);
-    this.sides = plan.small.race.map((list) => this.#side(list, plan.small.race));
+    this.sides = plan.small.race.map((list, i) => this.#side(list, i, plan.small.race));
     for (const side of plan.small.race) {
       if (side.domain !== '') run(() => this.#vcpu(side).start());
     }
+    poke(
+      header.choices,
+      plan.small.choices.reduce((mask, name) => mask | (1 << CHOICE[name]), 0),
+    );
     this.snapshot = new Snapshot(this.#unlogged(), this.#volatile());
+  }
+
+  /** The actor record with that index, as the scenario calls it. */
+  actorName(index: number): string {
+    if (index === 0) return 'control';
+    for (const d of this.domains) {
+      const id = d.built.vcpus.findIndex((v) => cpuIndex(v.cpu) === index);
+      if (id >= 0) return `${d.spec.name}.${String(id)}`;
+    }
+    return `actor ${String(index)}`;
   }
 
   /** The start of an execution. */
@@ -70,7 +106,7 @@ export class ExploreMachine {
 
   #setUp(list: SmallList): void {
     if (list.domain === '') {
-      run(() => controlSteps(list.steps));
+      run(() => controlSteps(list.steps, () => undefined));
       return;
     }
     const v = this.#vcpu(list);
@@ -83,10 +119,11 @@ export class ExploreMachine {
     run(() => v.park());
   }
 
-  #side(list: SmallList, race: readonly SmallList[]): Side {
+  #side(list: SmallList, index: number, race: readonly SmallList[]): Side {
     const name = nameOf(list);
+    const note = (text: string): void => this.observer?.(index, text);
     if (list.domain === '') {
-      return { name, cpu: CONTROL, steps: list.steps, body: () => controlSteps(list.steps) };
+      return { name, cpu: CONTROL, steps: list.steps, body: () => controlSteps(list.steps, note) };
     }
     const v = this.#vcpu(list);
     const [first] = list.steps;
@@ -94,7 +131,7 @@ export class ExploreMachine {
       throw refused(list, first, 'no process runs there when the race begins');
     }
     const others = race.filter((o) => o.domain === list.domain && o.vcpu !== list.vcpu).map((o) => o.vcpu);
-    const body = v.race(list.steps, others);
+    const body = v.race(list.steps, others, note);
     return { name, cpu: v.cpu, steps: list.steps, body: () => untilStopped(body) };
   }
 

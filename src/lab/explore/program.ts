@@ -39,8 +39,20 @@ export class ExploreProgram implements Program {
     return this.#judged.size;
   }
 
+  /** Rules that executions broke so far. */
+  readonly broken = new Set<string>();
+
   finish(outcome: Outcome): readonly Finding[] {
-    if (outcome.kind !== 'done') return [];
+    const found = outcome.kind === 'done' ? this.#atRest() : [];
+    for (const f of found) this.broken.add(f.rule);
+    if (outcome.kind === 'deadlock') this.broken.add('deadlock');
+    else if (outcome.kind === 'bound') this.broken.add('livelock');
+    else if (outcome.kind === 'threw') this.broken.add('bug');
+    else if (outcome.kind === 'found') this.broken.add(outcome.finding.rule);
+    return found;
+  }
+
+  #atRest(): readonly Finding[] {
     const state = this.#machine.snapshot.fingerprint();
     const known = this.#judged.get(state);
     if (known !== undefined) return known;

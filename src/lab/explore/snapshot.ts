@@ -14,6 +14,9 @@ export interface Range {
   readonly words: number;
 }
 
+/** Whose machine is in the memory: another one's is put back whole. */
+let present: Snapshot | undefined;
+
 export class Snapshot {
   readonly #base: Int32Array;
   readonly #unlogged: readonly Range[];
@@ -25,12 +28,13 @@ export class Snapshot {
     this.#base.set(words);
     this.#unlogged = unlogged;
     this.#volatile = volatile;
+    present = this;
     clearDirty();
   }
 
   restore(): void {
     const base = this.#base;
-    if (dirtyOverflow()) words.set(base);
+    if (dirtyOverflow() || present !== this) words.set(base);
     else {
       const n = dirtyCount();
       for (let i = 0; i < n; i++) {
@@ -39,6 +43,7 @@ export class Snapshot {
       }
       for (const r of this.#unlogged) for (let a = r.from; a < r.from + r.words; a++) words[a] = base[a] as number;
     }
+    present = this;
     clearDirty();
   }
 

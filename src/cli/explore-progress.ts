@@ -1,0 +1,83 @@
+/** How far a search is, on stderr: a redrawn line on a terminal, a plain line now and then elsewhere. */
+import type { DesignExplored } from '../lab/explore/explore.js';
+import type { Counts } from '../lab/explore/messages.js';
+import { count } from './table.js';
+import type { Terminal } from './terminal.js';
+
+const PLAIN_EVERY_MS = 5000;
+
+interface Running {
+  readonly began: number;
+  line: string;
+  lastPlain: number;
+}
+
+export class ExploreProgress {
+  readonly #t: Terminal;
+  readonly #quiet: boolean;
+  readonly #of: number;
+  readonly #running = new Map<string, Running>();
+  #done = 0;
+
+  constructor(t: Terminal, quiet: boolean, of: number) {
+    this.#t = t;
+    this.#quiet = quiet;
+    this.#of = of;
+  }
+
+  design(name: string): void {
+    const now = performance.now();
+    this.#running.set(name, { began: now, line: name, lastPlain: now });
+    this.#draw();
+  }
+
+  counts(name: string, c: Counts): void {
+    const r = this.#running.get(name);
+    if (r === undefined) return;
+    const seconds = (performance.now() - r.began) / 1000;
+    const rate = Math.round(c.executions / seconds);
+    const left = c.remaining === undefined ? '' : `, about ${left_(c.remaining, rate)} left`;
+    const classes = c.classes === undefined ? '' : `, ${count(c.classes)} classes`;
+    r.line = `${name}: ${count(c.executions)} executions, ${count(c.states)} states${classes}, ${count(rate)}/s${left}`;
+    this.#say(r);
+  }
+
+  shrinking(name: string, rule: string): void {
+    const r = this.#running.get(name);
+    if (r === undefined) return;
+    r.line = `${name}: ${rule} found, shrinking`;
+    this.#say(r);
+  }
+
+  report(d: DesignExplored): void {
+    this.#running.delete(d.design);
+    this.#done++;
+    const unexpected = d.expected ? '' : ', not expected';
+    if (!this.#quiet) this.#t.err(`[${String(this.#done)}/${String(this.#of)}] ${d.design}: ${d.verdict}${unexpected}`);
+    this.#draw();
+  }
+
+  end(): void {
+    this.#t.status('');
+  }
+
+  #say(r: Running): void {
+    if (this.#quiet) return;
+    this.#draw();
+    if (this.#t.live || performance.now() - r.lastPlain < PLAIN_EVERY_MS) return;
+    r.lastPlain = performance.now();
+    this.#t.err(r.line);
+  }
+
+  #draw(): void {
+    if (!this.#quiet) this.#t.status([...this.#running.values()].map((r) => r.line).join(' | '));
+  }
+}
+
+/** Executions to come as a time, or as a number when that is more than days. */
+function left_(executions: number, rate: number): string {
+  const seconds = executions / Math.max(rate, 1);
+  if (seconds < 120) return `${String(Math.ceil(seconds))} s`;
+  if (seconds < 172_800) return `${String(Math.ceil(seconds / 60))} min`;
+  return `${executions.toExponential(1)} executions`;
+}

@@ -1,0 +1,80 @@
+/** Replaying one schedule in a search thread: runs it, and writes down what happened. */
+import * as numbers from '../../abi/hypercall.js';
+import { diagnose } from '../../explore/diagnose.js';
+import { Loop } from '../../explore/loop.js';
+import { Replay } from '../../explore/replay.js';
+import type { Schedule } from '../../explore/schedule.js';
+import { checkOf } from '../../explore/search.js';
+import { words } from '../../ops/memory.js';
+import { peek } from '../../sync/primitives.js';
+import { EVENT, eventShape } from '../../trace/events.js';
+import { COUNT, ENTRY_WORDS, LINE, MASK, TRACE_RING, traceStart } from '../../trace/ring.js';
+import { TRACE_ENTRIES } from './machine.js';
+import { Notes, TraceHash, type Recording } from './record.js';
+import type { Subject } from './subject.js';
+
+/** The trace hash of the execution that the schedule gives. */
+export function traceOf(subject: Subject, schedule: Schedule, bound: number): string {
+  const hash = new TraceHash(new Replay(schedule));
+  const loop = new Loop(subject.machine.sides.length);
+  loop.execute(subject.start(), hash, bound);
+  return hash.hash;
+}
+
+export function record(subject: Subject, schedule: Schedule, bound: number): Recording {
+  const { machine } = subject;
+  const { sides } = machine;
+  const inner = new Replay(schedule);
+  const notes = new Notes(inner, subject.names, (side) => eventsOf(sides[side]?.cpu ?? 0, seen));
+  const seen = new Map<number, number>();
+  const hash = new TraceHash(notes);
+  const loop = new Loop(sides.length);
+  machine.observer = (side, text) => {
+    notes.note(loop.steps, side, text, 'step');
+  };
+  const bodies = subject.start();
+  traceStart(machine.traceRegion, sides.map((s) => s.cpu), TRACE_ENTRIES); // prettier-ignore
+  const outcome = loop.execute(bodies, hash, bound, checkOf(subject, false).check);
+  machine.observer = undefined;
+  notes.finish(loop);
+  const findings = [...diagnose(subject.names, outcome), ...subject.finish(outcome)];
+  return {
+    sides: sides.map((s) => s.name),
+    happenings: notes.happenings,
+    runs: notes.runs,
+    steps: outcome.steps,
+    preemptions: outcome.preemptions,
+    ending: outcome.kind,
+    findings,
+    trace: hash.hash,
+    diverged: inner.diverged,
+  };
+}
+
+const HYPERCALLS = new Map<number, string>(
+  Object.entries(numbers).map(([name, nr]) => [nr, name.replace('HYPERVISOR_', '')]),
+);
+
+/** Events that the ring of `cpu` got since it was last looked at. */
+function eventsOf(cpu: number, seen: Map<number, number>): string[] {
+  const ring = words[cpu + TRACE_RING] as number;
+  if (ring === 0) return [];
+  const count = peek(ring + COUNT);
+  const out: string[] = [];
+  for (let n = seen.get(cpu) ?? 0; n < count; n++) {
+    const at = ring + LINE + (n & peek(ring + MASK)) * ENTRY_WORDS;
+    const text = eventText(peek(at + 1), peek(at + 2), peek(at + 3));
+    if (text !== '') out.push(text);
+  }
+  seen.set(cpu, count);
+  return out;
+}
+
+function eventText(event: number, a: number, b: number): string {
+  if (event === EVENT.gateEnter) return `hypercall ${HYPERCALLS.get(a) ?? String(a)}`;
+  if (event === EVENT.gateExit) return b < 0 ? `hypercall ${HYPERCALLS.get(a) ?? String(a)} answers ${String(b)}` : '';
+  const shape = eventShape(event);
+  return shape === undefined ? '' : `${shape.name} ${shape.a}=${short(a)} ${shape.b}=${short(b)}`;
+}
+
+const short = (v: number): string => (Math.abs(v) < 4096 ? String(v) : `0x${(v >>> 0).toString(16)}`);
