@@ -4,7 +4,12 @@ import { availableParallelism } from 'node:os';
 import { loadCatalog } from '../lab/catalog.js';
 import { allExplored, explore, type ExploreOptions } from '../lab/explore/explore.js';
 import { readStand, writeStand } from '../lab/explore/resume-file.js';
-import { STRATEGIES, type StrategyName, type StrategySpec } from '../lab/explore/strategy-names.js';
+import {
+  DEFAULT_PREEMPTIONS,
+  STRATEGIES,
+  type StrategyName,
+  type StrategySpec,
+} from '../lab/explore/strategy-names.js';
 import { override } from '../lab/override.js';
 import { readScenario } from '../lab/scenario-file.js';
 import { EXIT_OK, EXIT_UNEXPECTED } from './exit.js';
@@ -25,6 +30,7 @@ interface ExploreFlags {
   readonly depth: number;
   readonly resume?: string;
   readonly classes?: true;
+  readonly stepChecks: boolean;
   readonly json?: true;
   readonly quiet?: true;
 }
@@ -49,7 +55,6 @@ Examples:
 Exit codes: 0 everything as expected, 1 not, 2 bad input, 3 the laboratory broke.
 `;
 
-const DEFAULT_PREEMPTIONS = 2;
 const DEFAULT_SECONDS = 60;
 
 /** Adds the command; `done` receives the exit code. */
@@ -68,6 +73,7 @@ export function addExplore(program: Command, t: Terminal, done: (code: number) =
     .option('--depth <d>', 'bug depth of pct', whole(1, 100), 3)
     .option('--resume <file>', 'go on where that file stands, and write it at the end')
     .option('--classes', 'count equivalence classes (slower)')
+    .option('--no-step-checks', 'only the audit at the end of each execution (faster)')
     .option('--json', 'the report as JSON on stdout')
     .option('-q, --quiet', 'no progress on stderr')
     .addHelpText('after', EXAMPLES)
@@ -101,6 +107,7 @@ async function run(file: string, flags: ExploreFlags, t: Terminal): Promise<numb
       timeMs: seconds === undefined ? undefined : seconds * 1000,
       workers: flags.workers ?? availableParallelism(),
       classes: flags.classes === true,
+      stepChecks: flags.stepChecks,
       onDesign: (d) => progress.design(d),
       onProgress: (d, counts) => progress.counts(d, counts),
       onShrinking: (d, rule) => progress.shrinking(d, rule),

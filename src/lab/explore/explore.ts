@@ -23,6 +23,8 @@ export interface ExploreOptions extends StrategySpec {
   readonly timeMs: number | undefined;
   readonly workers: number;
   readonly classes: boolean;
+  /** Checks after every step, data races among them, beside the audit at the end. */
+  readonly stepChecks: boolean;
   readonly stop: AbortSignal;
   /** Where an earlier exploration stood, by design. */
   readonly saved: Readonly<Record<string, unknown>>;
@@ -69,18 +71,18 @@ const NOTHING: Counts = {
 };
 
 /** What is searched of `s` under `design`; a scenario that is not small is a LabError. */
-export function planOf(s: Scenario, design: string): ExplorePlan {
+export function planOf(s: Scenario, design: string, stepChecks: boolean): ExplorePlan {
   if (s.small === undefined) {
     throw new LabError('NOT_SMALL', `scenario '${s.name}' has no 'small' section to explore`, {
       hint: 'guests/scenarios/small has scenarios that do; xenolith run is for the others',
     });
   }
   const { name, seed, hypervisor, domains, extent, checks } = s;
-  return { scenario: { name, seed, hypervisor, domains, extent, checks }, design, small: s.small };
+  return { scenario: { name, seed, hypervisor, domains, extent, checks }, design, small: s.small, stepChecks };
 }
 
 export async function explore(s: Scenario, o: ExploreOptions): Promise<ExploreReport> {
-  planOf(s, '');
+  planOf(s, '', false);
   const stop = new Int32Array(new SharedArrayBuffer(4));
   const onAbort = (): void => void Atomics.store(stop, 0, 1);
   if (o.stop.aborted) onAbort();
@@ -120,7 +122,7 @@ async function oneDesign(
   stop: Int32Array,
   code: string,
 ): Promise<DesignExplored> {
-  const plan = planOf(s, design);
+  const plan = planOf(s, design, o.stepChecks);
   const expect: Expectation = s.expect[design] ?? { kind: 'clean' };
   const buggy = o.catalog.designs.find((d) => d.name === design)?.buggy ?? false;
   const began = performance.now();
@@ -178,7 +180,7 @@ function judged(
     const known = byRule.get(v.rule);
     if (known === undefined || smaller(v, known)) byRule.set(v.rule, v);
   }
-  const violations = [...byRule.values()].map((v) => ({ ...v, token: tokenOf(s, design, v, code) }));
+  const violations = [...byRule.values()].map((v) => ({ ...v, token: tokenOf(s, design, v, code, o.stepChecks) }));
   const counts = parts.map((p) => p.counts).reduce(sum, NOTHING);
   const interrupted = o.stop.aborted && violations.length === 0;
   const verdict: Verdict =
@@ -222,7 +224,7 @@ const sum = (a: Counts, b: Counts): Counts => ({
   remaining: b.remaining ?? a.remaining,
 });
 
-function tokenOf(s: Scenario, design: string, v: Violation, code: string): string {
+function tokenOf(s: Scenario, design: string, v: Violation, code: string, stepChecks: boolean): string {
   const schedule = decodeSchedule(v.schedule);
   if (schedule === undefined) throw new Error('a schedule that was just encoded does not decode');
   return encodeToken({
@@ -230,6 +232,7 @@ function tokenOf(s: Scenario, design: string, v: Violation, code: string): strin
     codeHash: code,
     design,
     twin: '',
+    stepChecks,
     leftOut: new Set(v.leftOut),
     trace: v.trace,
     schedule,

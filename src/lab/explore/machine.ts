@@ -35,6 +35,8 @@ import { Snapshot, type Range } from './snapshot.js';
 export interface ExplorePlan extends MachinePlan {
   readonly scenario: MachinePlan['scenario'] & Pick<Scenario, 'checks'>;
   readonly small: Small;
+  /** Whether the step checks and the race detector run, or the audit at the end alone. */
+  readonly stepChecks: boolean;
 }
 
 interface Placed {

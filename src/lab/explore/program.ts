@@ -5,7 +5,9 @@
  * Lock: none.
  */
 import { auditMachine } from '../../audit/index.js';
+import { makeStepChecks, type StepChecks } from '../../audit/step.js';
 import type { Finding, Names, Outcome, Program } from '../../explore/program.js';
+import { cpuIndex } from '../../sync/actor.js';
 import { run } from '../../sync/primitives.js';
 import type { Steps } from '../../sync/steps.js';
 import { VcpuStopped } from '../../vcpu/stopped.js';
@@ -19,6 +21,9 @@ export class ExploreProgram implements Program {
   readonly #machine: ExploreMachine;
   readonly #guests: ExploreGuests;
   readonly #bodies: readonly (() => Steps<void>)[];
+  readonly #checks: StepChecks | undefined;
+  /** The actor record of each side, by index. */
+  readonly #cpus: readonly number[];
   readonly #judged = new Map<number, readonly Finding[]>();
 
   constructor(plan: ExplorePlan, machine: ExploreMachine, guests: ExploreGuests, names: Names) {
@@ -27,10 +32,20 @@ export class ExploreProgram implements Program {
     this.#guests = guests;
     this.#bodies = machine.sides.map((s) => s.body);
     this.names = names;
+    this.#cpus = machine.sides.map((s) => cpuIndex(s.cpu));
+    this.#checks = plan.stepChecks ? makeStepChecks() : undefined;
+    if (this.#checks !== undefined) {
+      const checks = this.#checks;
+      this.step = (side, address, kind, words) => checks.step(this.#cpus[side] ?? 0, address, kind, words);
+    }
   }
+
+  /** Checks on what a step changed, when they are wanted. */
+  readonly step?: (side: number, address: number, kind: number, words: number) => Finding | undefined;
 
   start(): readonly (() => Steps<void>)[] {
     this.#machine.reset();
+    this.#checks?.reset();
     return this.#bodies;
   }
 

@@ -32,9 +32,11 @@ export function record(subject: Subject, schedule: Schedule, bound: number): Rec
   machine.observer = (side, text) => {
     notes.note(loop.steps, side, text, 'step');
   };
+  const checks = checkOf(subject, subject.races);
+  checks.begin();
   const bodies = subject.start();
   traceStart(machine.traceRegion, sides.map((s) => s.cpu), TRACE_ENTRIES); // prettier-ignore
-  const outcome = loop.execute(bodies, hash, bound, checkOf(subject, false).check);
+  const outcome = loop.execute(bodies, hash, bound, checks.check);
   machine.observer = undefined;
   notes.finish(loop);
   const findings = [...diagnose(subject.names, outcome), ...subject.finish(outcome)];

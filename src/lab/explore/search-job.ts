@@ -55,6 +55,7 @@ export function searchJob(
     bound: plan.small.bound,
     every: EVERY,
     classes: spec.classes,
+    races: plan.stepChecks,
     clock: () => performance.now(),
     stop: () => talk.stopped() || isEnough(spec.expect, subject.broken),
     progress: (p) => {
@@ -125,6 +126,7 @@ function shrunk(
     simpler: (from) => simplerSubjects(plan, from, makeGuests),
     adapt: (schedule: Schedule, from, to) => adaptSchedule(plan.small, schedule, from.leftOut, to.leftOut),
     executions: SHRINK_EXECUTIONS,
+    races: plan.stepChecks,
     bound: plan.small.bound,
     stop: talk.stopped,
   });

@@ -14,3 +14,6 @@ export interface StrategySpec {
   /** Bug depth of pct. */
   readonly depth: number;
 }
+
+/** Preemptions of a bounded search that says no number. */
+export const DEFAULT_PREEMPTIONS = 2;

@@ -15,6 +15,8 @@ import { candidates, without, type LeftOut } from './reduce.js';
 export class Subject extends ExploreProgram {
   readonly leftOut: LeftOut;
   readonly machine: ExploreMachine;
+  /** Whether the race detector belongs to the checks. */
+  readonly races: boolean;
 
   constructor(plan: ExplorePlan, leftOut: LeftOut, guests: ExploreGuests) {
     const reduced = { ...plan, small: without(plan.small, leftOut) };
@@ -22,6 +24,7 @@ export class Subject extends ExploreProgram {
     super(reduced, machine, guests, namesOf(machine, guests));
     this.leftOut = leftOut;
     this.machine = machine;
+    this.races = plan.stepChecks;
   }
 }
 

@@ -3,7 +3,7 @@
  *
  * Invariant: carries everything that the execution depends on but the two things it is checked against: the scenario's
  * text and the code (their hashes). A token that was altered does not decode, or does not replay to its trace.
- * `<what>` is base64url of `design|twin|numbers left out|strategy's choices`; `<trace>` is the hash of the execution.
+ * `<what>` is base64url of `design|twin|checks|numbers left out`; `<trace>` is the hash of the execution.
  */
 import { createHash } from 'node:crypto';
 import { LabError } from '../../abi/errors.js';
@@ -17,6 +17,8 @@ export interface Counterexample {
   readonly design: string;
   /** Name of the wrong variant of the hypervisor, '' for the right one. */
   readonly twin: string;
+  /** Whether the checks after every step were on. */
+  readonly stepChecks: boolean;
   readonly leftOut: LeftOut;
   /** Hash of the execution, 8 hex digits. */
   readonly trace: string;
@@ -33,7 +35,7 @@ export function scenarioHash({ seed, memoryMib, hypervisor, domains, small, chec
 }
 
 export function encodeToken(c: Counterexample): string {
-  const what = [c.design, c.twin, [...c.leftOut].sort((a, b) => a - b).join(',')].join('|');
+  const what = [c.design, c.twin, c.stepChecks ? 's' : 'e', [...c.leftOut].sort((a, b) => a - b).join(',')].join('|');
   const middle = Buffer.from(what).toString('base64url');
   return ['x1', c.scenarioHash, c.codeHash, middle, c.trace, encodeSchedule(c.schedule)].join('.');
 }
@@ -42,7 +44,7 @@ export function encodeToken(c: Counterexample): string {
 export function decodeToken(text: string): Counterexample {
   const [, scenario, code, middle, trace, steps] = FORM.exec(text) ?? [];
   const schedule = steps === undefined ? undefined : decodeSchedule(steps);
-  const [design = '', twin = '', numbers = ''] = Buffer.from(middle ?? '', 'base64url')
+  const [design = '', twin = '', checks = '', numbers = ''] = Buffer.from(middle ?? '', 'base64url')
     .toString()
     .split('|');
   if (schedule === undefined || design === '') {
@@ -51,5 +53,14 @@ export function decodeToken(text: string): Counterexample {
     });
   }
   const leftOut = new Set(numbers === '' ? [] : numbers.split(',').map(Number));
-  return { scenarioHash: scenario ?? '', codeHash: code ?? '', design, twin, leftOut, trace: trace ?? '', schedule };
+  return {
+    scenarioHash: scenario ?? '',
+    codeHash: code ?? '',
+    design,
+    twin,
+    stepChecks: checks === 's',
+    leftOut,
+    trace: trace ?? '',
+    schedule,
+  };
 }

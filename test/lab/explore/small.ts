@@ -12,7 +12,7 @@ export function smallScenario(name: string): Scenario {
 
 export function planOf(scenario: Scenario, design: string): ExplorePlan {
   if (scenario.small === undefined) throw new Error('not small');
-  return { scenario, design, small: scenario.small };
+  return { scenario, design, small: scenario.small, stepChecks: true };
 }
 
 export function build(scenario: Scenario, design: string): { machine: ExploreMachine; program: ExploreProgram } {
