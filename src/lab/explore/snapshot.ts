@@ -14,10 +14,12 @@ export interface Range {
   readonly words: number;
 }
 
-/** Whose machine is in the memory: another one's is put back whole. */
-let present: Snapshot | undefined;
+/** Number of the snapshot whose machine is in the memory: another one's is put back whole. */
+let present = 0;
+let made = 0;
 
 export class Snapshot {
+  readonly #id: number;
   readonly #base: Int32Array;
   readonly #unlogged: readonly Range[];
   readonly #volatile: readonly Range[];
@@ -28,13 +30,14 @@ export class Snapshot {
     this.#base.set(words);
     this.#unlogged = unlogged;
     this.#volatile = volatile;
-    present = this;
+    this.#id = ++made;
+    present = this.#id;
     clearDirty();
   }
 
   restore(): void {
     const base = this.#base;
-    if (dirtyOverflow() || present !== this) words.set(base);
+    if (dirtyOverflow() || present !== this.#id) words.set(base);
     else {
       const n = dirtyCount();
       for (let i = 0; i < n; i++) {
@@ -43,7 +46,7 @@ export class Snapshot {
       }
       for (const r of this.#unlogged) for (let a = r.from; a < r.from + r.words; a++) words[a] = base[a] as number;
     }
-    present = this;
+    present = this.#id;
     clearDirty();
   }
 
