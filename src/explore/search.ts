@@ -4,11 +4,11 @@
  * Invariant: what is reported is a function of program, strategy and limits, save where the clock or `stop` ended it.
  * `exhausted` is only said when the strategy covers something and no execution was cut at the step bound.
  */
+import { checkOf } from './check.js';
 import { TraceClasses } from './classes.js';
-import { diagnose } from './diagnose.js';
+import { diagnose, explain } from './diagnose.js';
 import { Loop } from './loop.js';
 import type { Finding, Outcome, Program, StepCheck } from './program.js';
-import { RaceDetector } from './races.js';
 import { scheduleOf, type Schedule } from './schedule.js';
 import type { Strategy } from './strategy.js';
 
@@ -95,18 +95,6 @@ function judge(program: Program, outcome: Outcome): readonly Finding[] {
   return rest.length === 0 ? own : [...own, ...rest];
 }
 
-/** The check of a search: what the program asks after each step, then the race detector. */
-export function checkOf(program: Program, races: boolean): { begin(): void; check: StepCheck | undefined } {
-  const own = program.step === undefined ? undefined : program.step.bind(program);
-  if (!races) return { begin: () => undefined, check: own };
-  const detector = new RaceDetector(program.names);
-  const race = detector.step.bind(detector);
-  return {
-    begin: () => detector.begin(),
-    check: own === undefined ? race : (i, a, kind, n) => own(i, a, kind, n) ?? race(i, a, kind, n),
-  };
-}
-
 export function search(program: Program, strategy: Strategy, options: SearchOptions = {}): Report {
   const { executions = Infinity, failures = 1, bound = DEFAULT_SEARCH_BOUND, every = 256 } = options;
   const counts = noCounts();
@@ -134,8 +122,10 @@ export function search(program: Program, strategy: Strategy, options: SearchOpti
     counts.failures++;
     const key = [...new Set(failure.findings.map((f) => f.rule))].sort().join('+');
     const known = found.get(key);
-    if (known === undefined) found.set(key, { ...failure, times: 1 });
-    else known.times++;
+    if (known === undefined) {
+      const { schedule, outcome } = failure;
+      found.set(key, { ...failure, findings: explain(program, schedule, outcome, failure.findings, bound), times: 1 });
+    } else known.times++;
   };
 
   for (;;) {

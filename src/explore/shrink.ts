@@ -8,12 +8,14 @@
  * Source: Zeller, Hildebrandt, Simplifying and Isolating Failure-Inducing Input, TSE 2002 (ddmin).
  */
 import { bpor } from './bpor.js';
+import { checkOf } from './check.js';
+import { explain } from './diagnose.js';
 import { Loop } from './loop.js';
 import type { Finding, Program } from './program.js';
 import { pct } from './pct.js';
 import { Replay } from './replay.js';
 import { picksOf, runsOf, scheduleOf, type Run, type Schedule } from './schedule.js';
-import { checkOf, DEFAULT_SEARCH_BOUND, runOnce, type Failure } from './search.js';
+import { DEFAULT_SEARCH_BOUND, runOnce, type Failure } from './search.js';
 import type { Strategy } from './strategy.js';
 
 export interface ShrinkOptions<P extends Program> {
@@ -213,7 +215,8 @@ export function shrink<P extends Program>(
     if (next === undefined) break;
     best = smallest(s, next);
   }
-  const { schedule, findings, outcome, execution } = best;
+  const { schedule, outcome, execution } = best;
   const { preemptions } = outcome;
+  const findings = explain(s.program, schedule, outcome, best.findings, options.bound ?? DEFAULT_SEARCH_BOUND);
   return { schedule, findings, outcome, execution, program: s.program, preemptions, attempts: s.attempts };
 }

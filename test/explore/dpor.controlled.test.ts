@@ -8,9 +8,9 @@ import { search, type Report } from '../../src/explore/search.js';
 import type { Strategy } from '../../src/explore/strategy.js';
 import { programOf, smallPrograms, type Op } from './programs.js';
 
-const RUNS = Number(process.env['XENOLITH_PROPERTY_RUNS'] ?? '300');
+const RUNS = Number(process.env['XENOLITH_PROPERTY_RUNS'] ?? '120');
 /** Programs with more schedules than this are left out. */
-const MOST = 20_000;
+const MOST = 5000;
 
 const everything = (ops: Op[][], s: Strategy, executions = Infinity): [Report, Set<string>] => {
   const p = programOf(ops);
@@ -37,7 +37,7 @@ describe('partial-order reduction', () => {
       }),
       { numRuns: RUNS, seed: Number(process.env['XENOLITH_SEED'] ?? 1) },
     );
-    expect(compared).toBeGreaterThan(RUNS / 3);
+    expect(compared).toBeGreaterThan(RUNS / 4);
     expect(plain / reduced).toBeGreaterThan(4);
   });
 });
