@@ -72,6 +72,8 @@ export interface Report extends Progress {
   readonly found: readonly Found[];
 }
 
+export { checkOf };
+
 export const DEFAULT_SEARCH_BOUND = 100_000;
 
 const noCounts = () => ({ executions: 0, points: 0, switches: 0, choices: 0, failures: 0, cut: 0, abandoned: 0 });

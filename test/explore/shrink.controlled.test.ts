@@ -60,6 +60,7 @@ describe('shrink', () => {
     const p = make(marked);
     const r = search(p, randomWalk(3), { executions: 100_000 });
     const s = shrink(p, r.found[0]!.schedule, {
+      executions: 100,
       simpler: (from) => {
         const fewer = withoutOne(from.ops);
         offered += fewer.length;
