@@ -3,7 +3,8 @@
  *
  * Invariant: reads only; no vCPU runs. Lock: none. Source: DESIGN decision 8.
  */
-import type { GuestHandle, GuestReport } from '../src/abi/guest.js';
+import type { GuestHandle, GuestReport, GuestStock } from '../src/abi/guest.js';
+import type { Pfn } from '../src/abi/frames.js';
 import { listFirst, listNext } from '../src/shm/list.js';
 import { peek, run } from '../src/sync/primitives.js';
 import type { TeardownDesign } from './designs/design.js';
@@ -11,6 +12,7 @@ import { entryOf, GE_KERNEL, GE_USER, mapCount, NO_HANDLE, type GrantMap } from 
 import { WORKER_UNMAP } from './drivers/gntdev/unmap.js';
 import { checkKernel, livingMms } from './kernel/check.js';
 import type { Mm } from './kernel/mm.js';
+import { page, pageOf, PG_free, PG_granted, PG_quarantined } from './kernel/page.js';
 import { kernel, type Kernel } from './kernel/records.js';
 import { firstVma, nextVma, vma, VM_OPS_GNTDEV } from './kernel/vma.js';
 import { work, type Work } from './kernel/work.js';
@@ -21,7 +23,20 @@ export function reportOf(k: Kernel, design: TeardownDesign): GuestReport {
     handles: [...livingMms(k).flatMap(mapsOfMm), ...waitingMaps(k)].flatMap(([map, who]) => handlesOf(map, who)),
     frames: [],
     violations: [...checkKernel(k), ...design.check(k)],
+    stock: stockOf(k),
   };
+}
+
+function stockOf(k: Kernel): GuestStock {
+  let quarantined = 0;
+  let granted = 0;
+  for (let n = 1; n < peek(kernel.maxPfn(k)); n++) {
+    const flags = peek(page.flags(pageOf(k, n as Pfn)));
+    if ((flags & PG_free) !== 0) continue;
+    if ((flags & PG_quarantined) !== 0) quarantined++;
+    else if ((flags & PG_granted) !== 0) granted++;
+  }
+  return { free: peek(kernel.nrFree(k)) + peek(kernel.nrBallooned(k)), quarantined, awaited: 0, granted };
 }
 
 type Held = readonly [GrantMap, string];

@@ -30,10 +30,22 @@ export interface GuestFrame {
   readonly who: string;
 }
 
+/** The pages of a guest kernel, counted over a still machine. */
+export interface GuestStock {
+  /** On the free lists, with a frame or without. */
+  readonly free: number;
+  /** Kept out of use, and how many of these a named holder will let go. */
+  readonly quarantined: number;
+  readonly awaited: number;
+  /** Granted and not revoked. */
+  readonly granted: number;
+}
+
 export interface GuestReport {
   readonly domid: number;
   readonly handles: readonly GuestHandle[];
   readonly frames: readonly GuestFrame[];
   /** Findings of the guest's own checks (I15 to I18). */
   readonly violations: readonly Violation[];
+  readonly stock?: GuestStock;
 }

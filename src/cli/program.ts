@@ -12,6 +12,7 @@ import { EXIT_INPUT, EXIT_OK, explain } from './exit.js';
 import { addFuzz } from './fuzz.js';
 import { addExplore } from './explore.js';
 import { addReplay } from './replay.js';
+import { addInject } from './inject.js';
 import { addRun } from './run.js';
 import { addSoak } from './soak.js';
 import type { Terminal } from './terminal.js';
@@ -56,6 +57,7 @@ export async function main(args: readonly string[], t: Terminal): Promise<number
   addConform(program, t, done);
   addFuzz(program, t, done);
   addBench(program, t, done);
+  addInject(program, t, done);
   addDescriptions(program, t, done);
   for (const c of program.commands) c.copyInheritedSettings(program);
   try {

@@ -12,6 +12,7 @@ import { positionsOf, type Positions } from './positions.js';
 import { ruleProblems } from './rules.js';
 import { completeSmall } from './small.js';
 import {
+  completeFault,
   DEFAULT_ROUNDS,
   domids,
   expectationOf,
@@ -134,6 +135,8 @@ function complete(raw: RawScenario, catalog: Catalog): Scenario {
     checks: raw.checks ?? [...CHECKS],
     expect: Object.fromEntries(designs.map((d) => [d, own(raw, d) ?? common])),
     require: raw.require ?? {},
+    faults: (raw.faults ?? []).map(completeFault),
+    sweep: sweepOf(raw),
     ...(raw.small === undefined ? {} : { small: completeSmall(raw, catalog.steps) }),
   };
 }
@@ -142,6 +145,10 @@ const own = (raw: RawScenario, design: string): Expectation | undefined => {
   const e = raw.expect?.[design];
   return e === undefined ? undefined : expectationOf(e);
 };
+
+function sweepOf(raw: RawScenario): Scenario['sweep'] {
+  return (raw.sweep?.expect ?? {});
+}
 
 function completeDomain(
   raw: RawScenario,

@@ -4,6 +4,7 @@
  * Invariant: each rule reports the place that a user would change. Pure.
  */
 import type { Catalog, Parameter, ProgramEntry } from '../abi/catalog.js';
+import { faultRules } from './faults.js';
 import type { Problem } from './error.js';
 import type { Path, Positions } from './positions.js';
 import { sizeMib } from './scenario.js';
@@ -38,6 +39,7 @@ export function ruleProblems(raw: RawScenario, catalog: Catalog, positions: Posi
   eventRules(raw, report);
   verdictRules(raw, report);
   smallRules(raw, catalog.steps, report);
+  faultRules(raw, report);
   return problems;
 }
 

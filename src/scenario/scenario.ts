@@ -3,7 +3,19 @@
  *
  * Invariant: plain data that survives a structured clone; nothing in it is optional where a reader would have to guess.
  */
-import type { CHOICE_NAMES, Check, Finding, RawExpectation, RawKernel, RawScenario, REQUIRABLE } from './schema.js';
+import type { DesignStepName } from '../abi/design-step.js';
+import type { SiteName } from '../fault/sites.js';
+import type {
+  CHOICE_NAMES,
+  Check,
+  Finding,
+  OutcomeName,
+  RawExpectation,
+  RawFault,
+  RawKernel,
+  RawScenario,
+  REQUIRABLE,
+} from './schema.js';
 
 export type Require = Partial<Record<(typeof REQUIRABLE)[number], number>>;
 export type KernelOptions = { readonly [K in keyof RawKernel]-?: NonNullable<RawKernel[K]> };
@@ -69,6 +81,33 @@ export interface Small {
 
 export const DEFAULT_BOUND = 200_000;
 
+/** A fault to be injected. Everything but the site is optional; names are the scenario's. */
+export interface FaultSpec {
+  readonly site: SiteName;
+  readonly status?: string;
+  readonly nth?: number;
+  readonly after?: number;
+  readonly interval?: number;
+  readonly times?: number;
+  readonly space?: number;
+  readonly probability?: number;
+  readonly seed?: number;
+  readonly domain?: string;
+  readonly vcpu?: number;
+  readonly step?: DesignStepName;
+  readonly ref?: number;
+  readonly handle?: number;
+  /** First and last frame. */
+  readonly frames?: readonly [number, number];
+}
+
+/** What a sweep may end as per site (or `default`), besides clean and degraded. */
+export type SweepExpectation = Readonly<Partial<Record<SiteName | 'default', readonly OutcomeName[]>>>;
+
+export function completeFault(raw: RawFault): FaultSpec {
+  return Object.fromEntries(Object.entries(raw).filter(([, v]) => v !== undefined)) as unknown as FaultSpec;
+}
+
 export interface Scenario {
   readonly name: string;
   readonly description: string;
@@ -83,6 +122,8 @@ export interface Scenario {
   readonly expect: Readonly<Record<string, Expectation>>;
   readonly require: Require;
   readonly small?: Small;
+  readonly faults: readonly FaultSpec[];
+  readonly sweep: Readonly<Record<string, SweepExpectation>>;
 }
 
 export const DEFAULT_ROUNDS = 100;

@@ -6,6 +6,8 @@
  */
 import { z } from 'zod';
 import type { Catalog, Parameter, ProgramEntry } from '../abi/catalog.js';
+import { DESIGN_STEPS } from '../abi/design-step.js';
+import { SITES } from '../fault/sites.js';
 
 /** Invariants that can be audited at quiescence (reference section 6). */
 export const CHECKS = [
@@ -135,6 +137,46 @@ const small = z
   })
   .meta({ description: 'What `explore` searches; a file with it needs no workloads.' });
 
+/** What a run under injected faults can end as, from best to worst. */
+export const OUTCOMES = ['not exercised', 'clean', 'degraded', 'leaked', 'hung', 'crashed', 'corrupted'] as const;
+export type OutcomeName = (typeof OUTCOMES)[number];
+
+const UINT32 = 0xffffffff;
+const fault = z
+  .strictObject({
+    site: z.enum(SITES).meta({ description: 'Where; `xenolith inject --list` names them.' }),
+    status: z.string().min(1).meta({ description: 'What it answers, one of what the site can.' }).optional(),
+    nth: whole(1, UINT32, 'Exactly this occurrence.').optional(),
+    after: whole(0, UINT32, 'Only occurrences beyond this many.').optional(),
+    interval: whole(1, UINT32, 'Every so many of those.').optional(),
+    times: whole(1, UINT32, 'At most so often.').optional(),
+    space: whole(0, UINT32, 'How many may pass that would have failed.').optional(),
+    probability: z.number().min(0).max(1).meta({ description: 'Chance of each.' }).optional(),
+    seed: whole(0, UINT32, "Of that chance; the scenario's unless said.").optional(),
+    domain: name.meta({ description: 'Only where this domain runs.' }).optional(),
+    vcpu: whole(0, 63, 'Only on this vCPU of it.').optional(),
+    step: z.enum(DESIGN_STEPS).meta({ description: 'Only while its kernel is at this.' }).optional(),
+    ref: whole(0, UINT32, 'Only this grant reference.').optional(),
+    handle: whole(0, UINT32, 'Only this handle.').optional(),
+    frames: z
+      .tuple([whole(0, UINT32, 'First.'), whole(0, UINT32, 'Last.')])
+      .meta({ description: 'Only these machine frames.' })
+      .optional(),
+  })
+  .meta({ description: 'A fault that is injected.' });
+
+const sweepSchema = (designs: z.ZodType<string>) =>
+  z
+    .strictObject({
+      expect: z
+        .record(designs, z.partialRecord(z.enum(['default', ...SITES]), z.array(z.enum(OUTCOMES)).min(1)))
+        .meta({
+          description:
+            'Per design and site, what a sweep may end as besides clean and degraded, and must at least once.',
+        }),
+    })
+    .meta({ description: 'What `inject --sweep` is expected to show.' });
+
 /** The schema of a scenario file under a catalog. */
 export function scenarioSchema(catalog: Catalog) {
   const designs = z.enum(catalog.designs.map((d) => d.name));
@@ -158,6 +200,8 @@ export function scenarioSchema(catalog: Catalog) {
       domains: z.array(domainSchema(catalog)).min(1),
       events: z.array(event).optional(),
       small: small.optional(),
+      faults: z.array(fault).max(16).meta({ description: 'Faults that every run of the scenario meets.' }).optional(),
+      sweep: sweepSchema(designs).optional(),
       rounds: whole(1, 1_000_000_000, 'Rounds of work of each thread.').optional(),
       duration: whole(1, 86_400, 'Seconds to run, instead of rounds.').optional(),
       designs: z.array(designs).min(1).meta({ description: 'Designs to run; all unless said.' }).optional(),
@@ -182,3 +226,4 @@ export type RawExpectation = z.infer<typeof expectation>;
 export function scenarioJsonSchema(catalog: Catalog): unknown {
   return z.toJSONSchema(scenarioSchema(catalog), { target: 'draft-7', io: 'input' });
 }
+export type RawFault = z.infer<typeof fault>;

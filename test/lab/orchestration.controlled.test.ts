@@ -34,6 +34,8 @@ function scenario(designs: string[], more: Partial<Scenario> = {}): Scenario {
     checks: ['I10'],
     expect: {},
     require: {},
+    faults: [],
+    sweep: {},
     ...more,
   };
 }
