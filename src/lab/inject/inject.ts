@@ -83,7 +83,7 @@ export async function inject(s: Scenario, o: InjectOptions): Promise<InjectRepor
 function jobOf(s: Scenario, small: Small, design: string, o: InjectOptions): InjectJob {
   const { name, seed, hypervisor, domains, extent, checks } = s;
   return {
-    plan: { scenario: { name, seed, hypervisor, domains, extent, checks }, design, small },
+    plan: { scenario: { name, seed, hypervisor, domains, extent, checks }, design, small, stepChecks: false },
     sweep: o.sweep,
     faults: o.faults,
   };
