@@ -147,7 +147,7 @@ const own = (raw: RawScenario, design: string): Expectation | undefined => {
 };
 
 function sweepOf(raw: RawScenario): Scenario['sweep'] {
-  return (raw.sweep?.expect ?? {});
+  return raw.sweep?.expect ?? {};
 }
 
 function completeDomain(

@@ -168,12 +168,9 @@ const fault = z
 const sweepSchema = (designs: z.ZodType<string>) =>
   z
     .strictObject({
-      expect: z
-        .record(designs, z.partialRecord(z.enum(['default', ...SITES]), z.array(z.enum(OUTCOMES)).min(1)))
-        .meta({
-          description:
-            'Per design and site, what a sweep may end as besides clean and degraded, and must at least once.',
-        }),
+      expect: z.record(designs, z.partialRecord(z.enum(['default', ...SITES]), z.array(z.enum(OUTCOMES)).min(1))).meta({
+        description: 'Per design and site, what a sweep may end as besides clean and degraded, and must at least once.',
+      }),
     })
     .meta({ description: 'What `inject --sweep` is expected to show.' });
 
