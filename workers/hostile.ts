@@ -14,9 +14,9 @@ export const hostileGuests: FuzzGuests = {
   pages: hostilePages,
   base: homeL4,
   lay: layHostile,
-  tell: (record, d, v, all, seed, wild) => {
+  tell: (record, d, v, all, stream) => {
     const h = record as Hostile;
-    startStream(h, seed, wild);
+    startStream(h, stream.seed, stream.wild, stream.churns);
     tellHostile(h, d, v, all);
   },
   handlers: hostileHandlers,

@@ -119,8 +119,9 @@ export function tellHostile(h: Hostile, d: HostileDomain, v: number, others: rea
   }
 }
 
-/** Starts the vCPU's stream; `wild` of 256 values will be noise. */
-export function startStream(h: Hostile, seed: number, wild: number): void {
+/** Starts the vCPU's stream; `wild` of 256 values will be noise, and it may only churn. */
+export function startStream(h: Hostile, seed: number, wild: number, churns: boolean): void {
   seedStream(h, seed);
+  poke(hostile.churns(h), churns ? 1 : 0);
   poke(hostile.wild(h), wild);
 }

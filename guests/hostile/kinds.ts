@@ -77,6 +77,14 @@ export const WEIGHTS: readonly number[] = Object.freeze(
   Object.entries(OFTEN).flatMap(([name, n]) => Array.from({ length: n }, () => KIND[name as keyof typeof KIND])),
 );
 
+/** The kinds that take and drop references, for races between few frames: nothing that ends a guest. */
+export const CHURN: readonly number[] = Object.freeze([
+  ...WEIGHTS.filter((k) => k === KIND.mmuUpdate || k === KIND.map || k === KIND.unmap || k === KIND.replace),
+  ...WEIGHTS.filter((k) => k === KIND.pin || k === KIND.unpin || k === KIND.updateVa || k === KIND.tableStore),
+  ...WEIGHTS.filter((k) => k === KIND.mmuext || k === KIND.increase || k === KIND.decrease,
+  ...WEIGHTS.filter((k) => k === KIND.grantEntry || k === KIND.copy || k === KIND.transfer || k === KIND.exchange),
+]);
+
 /** Steps that are accesses and no hypercalls. */
 export const accessKind = (kind: number): boolean => kind >= KIND.load;
 

@@ -151,7 +151,7 @@ export function ext(h: Hostile, at: Va): void {
     const i = LIST + k * mmu.MMUEXT_OP_WORDS;
     const command = isWild(h) ? noise(h) : oneOf(h, OTHERS);
     if (command === mmu.MMUEXT_CLEAR_PAGE || command === mmu.MMUEXT_COPY_PAGE)
-      extOp(h, i, command, mfn(h, 0), frameHi(h));
+      extOp(h, i, command, mfn(h, chance(h, 128) ? below(h, 5) : 0), frameHi(h));
     else {
       extOp(h, i, command, 0, 0);
       vaWords(h, i + mmu.MMUEXT_ARG1, pageVa(h));

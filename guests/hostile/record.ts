@@ -26,6 +26,8 @@ export const hostile = record('hostile', {
   random: 1,
   /** Of 256 values, how many are noise. */
   wild: 1,
+  /** 1: only what takes and drops references, over and over. */
+  churns: 1,
   /** Address of a program, (kind, seed) for each step; 0: the stream alone decides. */
   program: 1,
   /** Version of the own grant table, as far as this vCPU knows. */

@@ -15,7 +15,7 @@ import type { Steps } from '../../src/sync/steps.js';
 import type { GuestCpu } from '../../src/vcpu/guest-cpu.js';
 import { peekVa } from '../kernel/words.js';
 import { accesses } from './accesses.js';
-import { accessKind, KIND, prepare, WEIGHTS } from './kinds.js';
+import { accessKind, CHURN, KIND, prepare, WEIGHTS } from './kinds.js';
 import { learn } from './learn.js';
 import { below, bump, chance, hostile, isWild, SLOT_WORDS, SLOTS, type Hostile } from './record.js';
 
@@ -29,7 +29,8 @@ const slotVa = (h: Hostile, slot: number): Va => (peekVa(hostile.argsVa(h)) + sl
 
 /** A kind of step, as often as its weight says. */
 export function anyKind(h: Hostile): number {
-  return WEIGHTS[below(h, WEIGHTS.length)] as number;
+  const list = peek(hostile.churns(h)) !== 0 ? CHURN : WEIGHTS;
+  return list[below(h, list.length)] as number;
 }
 
 /** Takes one step of `kind`, or of any; false: this vCPU can do nothing any more. */

@@ -15,6 +15,7 @@ interface FuzzFlags {
   readonly build: FuzzBuild | 'both';
   readonly vcpus?: number;
   readonly noise?: number;
+  readonly churn?: true;
   readonly json?: true;
   readonly quiet?: true;
 }
@@ -42,6 +43,7 @@ export function addFuzz(program: Command, t: Terminal, done: (code: number) => v
     .addOption(new Option('--build <build>', 'which build').choices([...FUZZ_BUILDS, 'both']).default('both'))
     .option('--vcpus <n>', 'vCPUs of every episode; otherwise the seed decides', whole(1, FUZZ_MAX_VCPUS))
     .option('--noise <n>', 'of 256 values, how many are noise; otherwise the seed decides', whole(0, 255))
+    .option('--churn', 'only calls that take and drop references; otherwise the seed decides')
     .option('--json', 'the reports as JSON on stdout')
     .option('-q, --quiet', 'no progress on stderr')
     .addHelpText('after', EXAMPLES)
@@ -62,6 +64,7 @@ async function fuzzBuilds(flags: FuzzFlags, t: Terminal): Promise<number> {
         seed: flags.seed,
         vcpus: flags.vcpus,
         wild: flags.noise,
+        churns: flags.churn,
         stop,
         onProgress: (r) => {
           if (flags.quiet !== true) t.status(`${build}: ${count(r.calls)} hypercalls, seed ${String(r.nextSeed - 1)}`);

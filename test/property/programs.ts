@@ -65,6 +65,7 @@ export const planOf = (p: Program): EpisodePlan => ({
   steps: Math.max(...p.steps.map((s) => s.length)),
   slice: p.slice,
   checked: p.checked,
+  churns: false,
   faults: [],
   heap: 400,
 });
@@ -75,8 +76,8 @@ const CHUNK_WORDS = 1024;
 export function guestsOf(p: Program): FuzzGuests {
   return {
     ...hostileGuests,
-    tell: (record, d, v, all, seed, wild) => {
-      hostileGuests.tell(record, d, v, all, seed, wild);
+    tell: (record, d, v, all, stream) => {
+      hostileGuests.tell(record, d, v, all, stream);
       const before = p.domains.slice(0, d.domid).reduce((a, b) => a + b, 0);
       poke(
         hostile.program(record as Hostile),

@@ -62,7 +62,7 @@ class Campaign {
 
   run(): Promise<FuzzReport> {
     const { seed, calls, build } = this.#o;
-    const fixed: FuzzFixed = { vcpus: this.#o.vcpus, wild: this.#o.wild };
+    const fixed: FuzzFixed = { vcpus: this.#o.vcpus, wild: this.#o.wild, churns: this.#o.churns };
     const common = { stopped: this.#stopped, fixed };
     this.#o.stop?.addEventListener('abort', () => {
       this.#complete = false;

@@ -14,6 +14,13 @@ export interface FuzzGuest extends FuzzDomain {
   readonly sharedInfo: number;
 }
 
+/** Where a vCPU's random numbers begin, how many values are noise, and whether it only churns references. */
+export interface FuzzStream {
+  readonly seed: number;
+  readonly wild: number;
+  readonly churns: boolean;
+}
+
 /** What a vCPU did, by kind of step. */
 export interface FuzzCounts {
   readonly calls: number;
@@ -29,7 +36,7 @@ export interface FuzzGuests {
   base(d: FuzzGuest): Mfn;
   lay(d: FuzzGuest, put: (table: Mfn, index: number, lo: number, hi: number) => void): void;
   /** Fills the record at `record` of vCPU `v` and starts its stream. */
-  tell(record: number, d: FuzzGuest, v: number, all: readonly FuzzGuest[], seed: number, wild: number): void;
+  tell(record: number, d: FuzzGuest, v: number, all: readonly FuzzGuest[], stream: FuzzStream): void;
   handlers(): GuestHandlers;
   /** Everything a vCPU does. */
   life(g: GuestCpu, record: number, steps: number, checked: boolean): Steps<void>;

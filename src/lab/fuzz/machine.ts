@@ -71,7 +71,8 @@ export function buildFuzzMachine(plan: EpisodePlan, guests: FuzzGuests): FuzzMac
     Array.from({ length: guest.vcpus }, (_, id): FuzzVcpu => {
       const at = chunk(guests.recordWords);
       const all = built.map((b) => b.guest);
-      guests.tell(at, guest, id, all, mix(plan.seed, 100 + 10 * guest.domid + id), plan.wild);
+      const seed = mix(plan.seed, 100 + 10 * guest.domid + id);
+      guests.tell(at, guest, id, all, { seed, wild: plan.wild, churns: plan.churns });
       return { cpu: vcpuOf(d, id), record: at, domid: guest.domid, id, privileged: guest.privileged };
     }),
   );

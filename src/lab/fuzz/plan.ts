@@ -30,6 +30,8 @@ export interface EpisodePlan {
   readonly quantum: number;
   /** Of 256 values of arguments, how many are noise. */
   readonly wild: number;
+  /** Guests only take and drop references, four times as long. */
+  readonly churns: boolean;
   readonly domains: readonly FuzzDomain[];
   /** Steps of each vCPU. */
   readonly steps: number;
@@ -79,6 +81,7 @@ export function mix(seed: number, n: number): number {
 
 /** What the seed would choose, fixed. */
 export interface FuzzFixed {
+  readonly churns?: boolean | undefined;
   readonly vcpus?: number | undefined;
   readonly wild?: number | undefined;
 }
@@ -87,13 +90,15 @@ export interface FuzzFixed {
 export function episodePlan(seed: number, fixed: FuzzFixed = {}): EpisodePlan {
   const pick = (n: number, list: readonly number[]): number => list[mix(seed, n) % list.length] as number;
   const vcpus = fixed.vcpus ?? 1 + (mix(seed, 1) % FUZZ_MAX_VCPUS);
+  const churns = fixed.churns ?? mix(seed, 20) % 8 === 0;
   return {
     seed,
     debug: mix(seed, 2) % 4 === 0,
     quantum: pick(3, QUANTA),
     wild: fixed.wild ?? pick(4, WILD),
     domains: domainsOf(vcpus, mix(seed, 5)),
-    steps: Math.ceil(1200 / vcpus),
+    churns,
+    steps: Math.ceil((churns ? 4800 : 1200) / vcpus),
     slice: pick(6, SLICES),
     checked: mix(seed, 7) % 2 === 0,
     faults: mix(seed, 9) % 3 === 0 ? faultsOf(seed) : [],
