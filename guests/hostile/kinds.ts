@@ -81,7 +81,7 @@ export const WEIGHTS: readonly number[] = Object.freeze(
 export const CHURN: readonly number[] = Object.freeze([
   ...WEIGHTS.filter((k) => k === KIND.mmuUpdate || k === KIND.map || k === KIND.unmap || k === KIND.replace),
   ...WEIGHTS.filter((k) => k === KIND.pin || k === KIND.unpin || k === KIND.updateVa || k === KIND.tableStore),
-  ...WEIGHTS.filter((k) => k === KIND.mmuext || k === KIND.increase || k === KIND.decrease,
+  ...WEIGHTS.filter((k) => k === KIND.mmuext || k === KIND.increase || k === KIND.decrease),
   ...WEIGHTS.filter((k) => k === KIND.grantEntry || k === KIND.copy || k === KIND.transfer || k === KIND.exchange),
 ]);
 
