@@ -22,7 +22,8 @@ import {
   percpuOf,
   type KernelParams,
 } from './kernel/boot.js';
-import type { KernelCpu } from './kernel/context.js';
+import type { KernelCpu, Program } from './kernel/context.js';
+import { fileVmOps } from './kernel/file-map.js';
 import type { Kernel } from './kernel/records.js';
 import { enterStep } from './kernel/design-step.js';
 import { image } from './kernel/domain-image.js';
@@ -31,7 +32,7 @@ import { anonVmOps } from './kernel/vm-ops.js';
 import { ioWorker } from './workloads/io-hold.js';
 import { PROGRAMS } from './workloads/programs.js';
 
-const VM_OPS = Object.freeze([anonVmOps, gntdevVmOps]);
+const VM_OPS = Object.freeze([anonVmOps, gntdevVmOps, fileVmOps]);
 const FILE_OPS = Object.freeze([gntdevFileOps]);
 const WORKERS = Object.freeze([gntdevWorker, ioWorker]);
 
@@ -42,7 +43,14 @@ export function* prepareKernel(cpu: Cpu, p: KernelParams): Steps<Kernel> {
 }
 
 /** The context of vCPU `id` of kernel `k`; from then on `traps` act on its behalf. */
-export function makeKernelCpu(g: GuestCpu, traps: Traps, k: Kernel, id: number, design: TeardownDesign): KernelCpu {
+export function makeKernelCpu(
+  g: GuestCpu,
+  traps: Traps,
+  k: Kernel,
+  id: number,
+  design: TeardownDesign,
+  programs: readonly Program[] = PROGRAMS,
+): KernelCpu {
   const c: KernelCpu = Object.freeze({
     g,
     cpu: g.cpu,
@@ -53,7 +61,7 @@ export function makeKernelCpu(g: GuestCpu, traps: Traps, k: Kernel, id: number, 
     vmOps: VM_OPS,
     fileOps: FILE_OPS,
     workers: WORKERS,
-    programs: PROGRAMS,
+    programs,
   });
   traps.attach(c);
   return c;

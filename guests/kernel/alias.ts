@@ -5,7 +5,7 @@
  * Source: Linux arch/x86/xen/mmu_pv.c (__set_pfn_prot, make_lowmem_page_*).
  */
 import type { Pfn } from '../../src/abi/frames.js';
-import { entryLo, PAGE_NX_HI } from '../../src/abi/pte.js';
+import { entryLo, PAGE_NX_HI, PAGE_RW } from '../../src/abi/pte.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { queueVaMapping } from '../xen/batch.js';
 import { updateVaMapping } from '../xen/calls.js';
@@ -14,9 +14,13 @@ import { WARN } from './counters.js';
 import { warn } from './count.js';
 import { directVa } from './layout.js';
 import { pfnToMfn } from './p2m.js';
+import { MARK, MARK_ALIAS_FLUSH, MARK_ALIAS_RW } from '../../src/abi/marks.js';
+import { markTable } from './mark.js';
 
 /** Queues the change of the alias of `pfn` to `flags`. */
 export function* queueAlias(c: KernelCpu, pfn: Pfn, flags: number, flush: number): Steps<void> {
+  const kind = ((flags & PAGE_RW) !== 0 ? MARK_ALIAS_RW : 0) | (flush !== 0 ? MARK_ALIAS_FLUSH : 0);
+  markTable(c, MARK.queue_alias, kind, pfn);
   yield* queueVaMapping(c, directVa(pfn), entryLo(yield* pfnToMfn(c, pfn), flags), PAGE_NX_HI, flush);
 }
 

@@ -42,6 +42,7 @@ import { kernel, percpu, SCAN_TABLES, type Kernel, type Percpu } from './records
 import { task } from './task.js';
 import { vma } from './vma.js';
 import { pokeVa } from './words.js';
+import { makeStackArea } from './kernel-stack.js';
 
 export interface KernelParams {
   readonly domid: Domid;
@@ -67,6 +68,8 @@ export interface KernelParams {
   readonly rounds?: number;
   /** One lock per page-table page; yes unless said. */
   readonly splitPteLocks?: boolean;
+  /** Kernel stacks in a vmalloc area, four pages mapped one by one (CONFIG_VMAP_STACK); no unless said. */
+  readonly vmapStacks?: boolean;
   /** BACKING_*: what backs the kernel mapping of a grant; the balloon unless said. */
   readonly backing?: number;
 }
@@ -162,6 +165,7 @@ export function* bootFirst(c: KernelCpu, p: KernelParams): Steps<boolean> {
   if ((yield* enableAssist(c)) < 0) return false;
   const init = yield* initialMm(c);
   if (init === 0 || !(yield* enterKernel(c, p))) return false;
+  if (p.vmapStacks === true && !(yield* makeStackArea(c))) return false;
   if (p.sharedInfo >= 0) yield* mapXenFrame(c, image.sharedInfo(p.spec), p.sharedInfo as Mfn);
   yield* stOnce(kernel.ready(k), 1); // raced on purpose: the other vCPUs wait for it
   wake(kernel.ready(k));

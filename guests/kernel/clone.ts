@@ -12,19 +12,27 @@ import { copyFiles } from './file.js';
 import { dupMm } from './fork.js';
 import type { Mm } from './mm.js';
 import { task, TASK_ARGS, TASK_WORDS, taskAlloc, taskStart, taskWord, type Task } from './task.js';
+import { stackGet, stackPut } from './kernel-stack.js';
 
 /** Starts a child that begins with its stage word at `stage`; the child's pid, or -ENOMEM. */
 export function* forkTask(c: KernelCpu, t: Task, stage: number): Steps<number> {
+  const stack = yield* stackGet(c);
+  if (stack < 0) return -ENOMEM;
   const m = yield* dupMm(c, peek(task.mm(t)) as Mm);
-  if (m === 0) return -ENOMEM;
+  if (m === 0) {
+    yield* stackPut(c, stack);
+    return -ENOMEM;
+  }
   const child = yield* taskAlloc(c, peek(task.program(t)), m, t);
   if (child === 0) {
     yield* mmPut(c, m);
+    yield* stackPut(c, stack);
     return -ENOMEM;
   }
   for (let i = 0; i < TASK_ARGS; i++) yield* st(task.args(child) + i, peek(task.args(t) + i));
   for (let i = 0; i < TASK_WORDS; i++) yield* st(taskWord(child, i), peek(taskWord(t, i)));
   yield* st(taskWord(child, 0), stage);
+  yield* st(task.stack(child), stack);
   yield* copyFiles(t, child);
   const pid = peek(task.pid(child));
   yield* taskStart(c, child);

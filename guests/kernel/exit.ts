@@ -29,6 +29,8 @@ import { dropMmRef } from './switch.js';
 import { isPinned } from './tables.js';
 import { firstVma, vma, vmaFree, vmaUnlink } from './vma.js';
 import { unmapVmas } from './zap.js';
+import { MARK } from '../../src/abi/marks.js';
+import { mark } from './mark.js';
 
 /** mmput: drops a user; the last one ends the address space. */
 export function* mmPut(c: KernelCpu, m: Mm): Steps<void> {
@@ -39,6 +41,7 @@ export function* mmPut(c: KernelCpu, m: Mm): Steps<void> {
 
 export function* exitMmap(c: KernelCpu, m: Mm): Steps<void> {
   yield* count(c, COUNT.exitMmaps);
+  mark(c, MARK.exit_mmap);
   yield* stOnce(mm.exitStage(m), EXIT_BEGUN); // raced on purpose: checks look at it
   const was = enterStep(c, DESIGN_STEP.release);
   if (peek(kernel.exitOrder(c.k)) !== EXIT_2_6_25) yield* notifierRelease(c, m);
@@ -61,6 +64,7 @@ export function* exitMmap(c: KernelCpu, m: Mm): Steps<void> {
   yield* writeUnlockMm(c, mm.mmapLock(m));
   enterStep(c, was);
   yield* stOnce(mm.exitStage(m), EXIT_DONE); // raced on purpose: checks look at it
+  mark(c, MARK.exit_mmap_ret);
 }
 
 /** remove_vma for all. */
@@ -77,10 +81,12 @@ function* closeVmas(c: KernelCpu, m: Mm): Steps<void> {
 
 /** xen_exit_mmap: no vCPU stays on the roots, then the tree is unpinned. */
 export function* xenExitMmap(c: KernelCpu, m: Mm): Steps<void> {
+  mark(c, MARK.xen_exit_mmap);
   yield* dropMmRef(c, m);
   yield* klock(c, mm.pageTableLock(m), RANK.guestPageTable);
   if (isPinned(c.k, pgdOf(m))) yield* pgdUnpin(c, m);
   yield* kunlock(c, mm.pageTableLock(m));
+  mark(c, MARK.xen_exit_mmap_ret);
 }
 
 /** Whether the mm has other users than the caller; racy by nature. */

@@ -28,6 +28,8 @@ import { flushPage } from './tlb.js';
 import { FAULT_OK, FAULT_OOM, FAULT_SIGBUS, FAULT_SIGSEGV } from './vm-ops.js';
 import { vma, vmaAt, VM_OPS_ANON, VM_READ, VM_WRITE, type Vma } from './vma.js';
 import { indexAt, makeL1 } from './walk.js';
+import { MARK } from '../../src/abi/marks.js';
+import { mark } from './mark.js';
 
 /** A fault at user address `at` of `m`; answers FAULT_OK (try again) or the signal. */
 export function* handleMmFault(c: KernelCpu, m: Mm, at: Va, write: boolean): Steps<number> {
@@ -49,7 +51,7 @@ function* faultIn(c: KernelCpu, m: Mm, v: Vma, va: Va, write: boolean): Steps<nu
   if ((lo & PAGE_PRESENT) === 0) {
     if (peek(vma.ops(v)) === VM_OPS_ANON) return yield* demandZero(c, m, v, va, table);
     const ops = c.vmOps[peek(vma.ops(v))];
-    return ops === undefined ? FAULT_SIGBUS : yield* ops.fault(c, v, va);
+    return ops === undefined ? FAULT_SIGBUS : yield* ops.fault(c, v, va, write);
   }
   if (!write || (lo & PAGE_RW) !== 0) return FAULT_OK;
   if ((lo & PTE_SPECIAL) !== 0) return FAULT_SIGBUS;
@@ -74,7 +76,7 @@ function* demandZero(c: KernelCpu, m: Mm, v: Vma, va: Va, table: Pfn): Steps<num
 }
 
 /** Stores the entry for the new page `pfn`. PTE lock held. */
-function* mapNew(c: KernelCpu, m: Mm, v: Vma, va: Va, table: Pfn, pfn: Pfn): Steps<boolean> {
+export function* mapNew(c: KernelCpu, m: Mm, v: Vma, va: Va, table: Pfn, pfn: Pfn): Steps<boolean> {
   yield* rmapNew(c, pfn, v, va);
   yield* add(mm.rss(m), 1);
   const lo = entryLo(yield* pfnToMfn(c, pfn), userFlags((peek(vma.flags(v)) & VM_WRITE) !== 0));
@@ -149,6 +151,7 @@ function* replace(c: KernelCpu, m: Mm, v: Vma, va: Va, table: Pfn, lo: number, o
   }
   yield* kunlock(c, ptl);
   if (!there) return false;
+  mark(c, MARK.zap_rmap, 1);
   yield* count(c, COUNT.cowCopies);
   yield* releasePage(c, old);
   return ok;

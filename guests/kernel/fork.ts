@@ -10,7 +10,7 @@
 import type { Pfn, Va } from '../../src/abi/frames.js';
 import { PAGE_PRESENT, PAGE_RW } from '../../src/abi/pte.js';
 import { RANK } from '../../src/sync/lock-order.js';
-import { add, hi64, ld, peek } from '../../src/sync/primitives.js';
+import { add, hi64, ld, peek, st } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { getPageRef } from './alloc.js';
 import type { KernelCpu } from './context.js';
@@ -29,9 +29,22 @@ import { PTE_SPECIAL, readEntry, setPte, writeProtect } from './pte.js';
 import { ptlOf } from './ptl.js';
 import { anonJoin, type Anon } from './rmap.js';
 import { flushMm } from './tlb.js';
-import { firstVma, nextVma, vma, vmaAlloc, vmaEnd, vmaLink, vmaStart, VM_DONTCOPY, type Vma } from './vma.js';
+import {
+  firstVma,
+  nextVma,
+  vma,
+  vmaAlloc,
+  vmaEnd,
+  vmaLink,
+  vmaStart,
+  VM_DONTCOPY,
+  VM_MIXEDMAP,
+  type Vma,
+} from './vma.js';
 import { findL1, indexAt, makeL1 } from './walk.js';
 import { ldVa, stVa } from './words.js';
+import { MARK } from '../../src/abi/marks.js';
+import { mark } from './mark.js';
 
 /** A child address space with one user; 0 when memory is short (nothing is left behind). */
 export function* dupMm(c: KernelCpu, parent: Mm): Steps<Mm> {
@@ -58,10 +71,12 @@ export function* pinNew(c: KernelCpu, m: Mm): Steps<boolean> {
 }
 
 function* dupMmap(c: KernelCpu, parent: Mm, child: Mm): Steps<boolean> {
+  mark(c, MARK.dup_mmap);
   for (let v = yield* firstVma(parent); v !== 0; v = yield* nextVma(v)) {
     if (((yield* ld(vma.flags(v))) & VM_DONTCOPY) !== 0) continue;
     const copy = yield* dupVma(c, v, child);
     if (copy === 0) return false;
+    if (!needsCopy(v)) continue;
     yield* invalidateStart(c, parent, vmaStart(v), vmaEnd(v), NOTIFY_PROTECTION_VMA, true);
     const ok = yield* copyRange(c, parent, child, v);
     yield* invalidateEnd(c, parent);
@@ -70,11 +85,17 @@ function* dupMmap(c: KernelCpu, parent: Mm, child: Mm): Steps<boolean> {
   return true;
 }
 
+/** vma_needs_copy: without pages of its own, faults will find everything again. */
+const needsCopy = (v: Vma): boolean => peek(vma.anon(v)) !== 0 || (peek(vma.flags(v)) & VM_MIXEDMAP) !== 0;
+
 function* dupVma(c: KernelCpu, v: Vma, child: Mm): Steps<Vma> {
   const copy = yield* vmaAlloc(c, child, vmaStart(v), vmaEnd(v), yield* ld(vma.flags(v)));
   if (copy === 0) return copy;
   yield* stVa(vma.pgoff(copy), yield* ldVa(vma.pgoff(v)));
+  for (const field of [vma.ops, vma.private]) yield* st(field(copy), peek(field(v)));
   yield* anonJoin(c, copy, peek(vma.anon(v)) as Anon);
+  const ops = c.vmOps[peek(vma.ops(copy))];
+  if (ops !== undefined) yield* ops.open(c, copy);
   yield* vmaLink(copy);
   return copy;
 }

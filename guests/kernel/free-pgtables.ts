@@ -16,6 +16,8 @@ import { anonLeave } from './rmap.js';
 import { leaveTable } from './tables.js';
 import { nextVma, vmaEnd, vmaStart, type Vma } from './vma.js';
 import { indexAt, tableBelow } from './walk.js';
+import { MARK } from '../../src/abi/marks.js';
+import { mark } from './mark.js';
 
 /** Span of an entry of a table of `level`. */
 const spanOf = (level: number): number => (level === 4 ? L4_SPAN : level === 3 ? L3_SPAN : L2_SPAN);
@@ -49,6 +51,7 @@ function* freeBelow(
 
 /** Tables of the VMAs from `first` that begin below `end`; `floor` and `ceiling`: the nearest neighbours that stay. */
 export function* freePgtables(c: KernelCpu, m: Mm, first: Vma, end: Va, floor: Va, ceiling: Va): Steps<void> {
+  mark(c, MARK.free_pgtables);
   let v = first;
   while (v !== 0 && vmaStart(v) < end) {
     const start = vmaStart(v);
@@ -64,4 +67,5 @@ export function* freePgtables(c: KernelCpu, m: Mm, first: Vma, end: Va, floor: V
     yield* freeBelow(c, m, pgdOf(m), 4, start, vmaEnd(last), floor, stop);
     v = next;
   }
+  mark(c, MARK.free_pgtables_ret);
 }

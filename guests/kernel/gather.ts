@@ -18,6 +18,8 @@ import type { Mm } from './mm.js';
 import { kernel, percpu } from './records.js';
 import { flushMm, flushMmRange } from './tlb.js';
 import { peekVa, pokeVa } from './words.js';
+import { MARK } from '../../src/abi/marks.js';
+import { mark } from './mark.js';
 
 const G = {
   mm: 0,
@@ -46,6 +48,7 @@ const at = (c: KernelCpu, field: number): number => percpu.gather(c.pc) + field;
 
 /** Opens the gather for `m`; `full`: nobody uses the mm any more. */
 export function gatherBegin(c: KernelCpu, m: Mm, full: boolean): void {
+  mark(c, full ? MARK.tlb_gather_fullmm : MARK.tlb_gather_mmu);
   poke(at(c, G.mm), m);
   poke(at(c, G.full), full ? 1 : 0);
   poke(at(c, G.batches), 0);
@@ -131,6 +134,11 @@ function* flush(c: KernelCpu): Steps<void> {
   }
 }
 
+/** Flushes what was cleared so far, pages stay queued (tlb_flush_mmu_tlbonly). */
+export function* gatherFlushTlb(c: KernelCpu): Steps<void> {
+  yield* flush(c);
+}
+
 function* flushAndFree(c: KernelCpu): Steps<void> {
   yield* flush(c);
   const nr = peek(at(c, G.nr));
@@ -148,6 +156,8 @@ function* flushAndFree(c: KernelCpu): Steps<void> {
 
 /** Closes the gather: flushes, then lets the pages go. */
 export function* gatherFinish(c: KernelCpu): Steps<void> {
+  mark(c, MARK.tlb_finish_mmu);
   yield* flushAndFree(c);
   poke(at(c, G.mm), 0);
+  mark(c, MARK.tlb_finish_ret);
 }

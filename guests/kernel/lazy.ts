@@ -13,6 +13,8 @@ import type { KernelCpu } from './context.js';
 import { COUNT } from './counters.js';
 import { count } from './count.js';
 import { kernel, LAZY_CPU, LAZY_MMU, LAZY_NONE, percpu } from './records.js';
+import { MARK } from '../../src/abi/marks.js';
+import { mark } from './mark.js';
 
 function enter(c: KernelCpu, mode: number): void {
   if (peek(percpu.lazyMode(c.pc)) !== LAZY_NONE) throw new HypervisorBug('guest: lazy modes nest');
@@ -28,6 +30,7 @@ export function* leaveLazyMmu(c: KernelCpu): Steps<number> {
   yield* count(c, COUNT.lazySections);
   const refused = yield* batchFlush(c);
   poke(percpu.lazyMode(c.pc), LAZY_NONE);
+  mark(c, MARK.leave_lazy_mmu);
   return refused;
 }
 

@@ -42,6 +42,8 @@ import {
 } from './vma.js';
 import { unmapVmas, zapRange } from './zap.js';
 import { ldVa, stVa } from './words.js';
+import { MARK } from '../../src/abi/marks.js';
+import { mark } from './mark.js';
 
 export const aligned = (va: Va, pages: number): boolean =>
   pages > 0 && va >= 0 && va % PAGE_SIZE === 0 && isUserVa(va) && va + pages * PAGE_SIZE <= USER_END;
@@ -115,6 +117,7 @@ export function* munmap(c: KernelCpu, m: Mm, at: Va, pages: number): Steps<numbe
   }
   yield* count(c, COUNT.munmaps);
   const was = enterStep(c, DESIGN_STEP.unmap);
+  mark(c, MARK.do_mas_munmap);
   const prev = yield* prevVma(first as Vma);
   const floor = prev === 0 ? (0 as Va) : vmaEnd(prev);
   const after = yield* detach(c, first as Vma, end);

@@ -24,9 +24,11 @@ import { aligned, copyVma, isolateOne, munmap } from './mmap.js';
 import { invalidateEnd, invalidateStart, NOTIFY_PROTECTION_VMA, NOTIFY_UNMAP } from './notifier.js';
 import { commitProtection, getAndClear, PTE_SPECIAL, readEntry, setPte } from './pte.js';
 import { ptlOf } from './ptl.js';
-import { flushMmRange, flushPage } from './tlb.js';
-import { findVma, vma, vmaEnd, vmaLink, vmaStart, VM_DONTEXPAND, VM_WRITE, type Vma } from './vma.js';
+import { flushMmRange } from './tlb.js';
+import { findVma, vma, vmaEnd, vmaLink, vmaStart, VM_DONTEXPAND, VM_OPS_GNTDEV, VM_WRITE, type Vma } from './vma.js';
 import { findL1, indexAt, makeL1 } from './walk.js';
+import { MARK } from '../../src/abi/marks.js';
+import { mark } from './mark.js';
 
 /** Gives [at, at + pages), one VMA or part of one, `flags`; 0, -EINVAL, -ENOMEM. */
 export function* mprotect(c: KernelCpu, m: Mm, at: Va, pages: number, flags: number): Steps<number> {
@@ -37,6 +39,7 @@ export function* mprotect(c: KernelCpu, m: Mm, at: Va, pages: number, flags: num
   if (v > 0) {
     const keep = (yield* ld(vma.flags(v as Vma))) & ~3;
     yield* st(vma.flags(v as Vma), keep | flags);
+    mark(c, MARK.change_protection);
     yield* invalidateStart(c, m, at, end, NOTIFY_PROTECTION_VMA, true);
     const changed = yield* changeRange(c, m, at, end, (flags & VM_WRITE) === 0);
     yield* invalidateEnd(c, m);
@@ -46,24 +49,24 @@ export function* mprotect(c: KernelCpu, m: Mm, at: Va, pages: number, flags: num
   return v > 0 ? 0 : v === 0 ? -EINVAL : v;
 }
 
-/** Takes the write right off the entries (granting one waits for the fault); answers how many changed. */
+/** Walks every table; takes the write right off the entries, while granting it waits for the fault. Answers how many changed. */
 function* changeRange(c: KernelCpu, m: Mm, start: Va, end: Va, readOnly: boolean): Steps<number> {
   let changed = 0;
-  for (let va = start; readOnly && va < end;) {
+  for (let va = start; va < end;) {
     const next = Math.min(addVa(alignDown(va, L2_SPAN), L2_SPAN), end) as Va;
     const table = yield* findL1(c, m, va);
-    if (table !== PFN_NONE) changed += yield* changeTable(c, table, va, next);
+    if (table !== PFN_NONE) changed += yield* changeTable(c, table, va, next, readOnly);
     va = next;
   }
   return changed;
 }
 
-function* changeTable(c: KernelCpu, table: Pfn, start: Va, end: Va): Steps<number> {
+function* changeTable(c: KernelCpu, table: Pfn, start: Va, end: Va, readOnly: boolean): Steps<number> {
   const ptl = ptlOf(c, table);
   let changed = 0;
   yield* klock(c, ptl, RANK.guestPteLock);
   enterLazyMmu(c);
-  for (let va = start; va < end; va = addVa(va, L1_SPAN)) {
+  for (let va = start; readOnly && va < end; va = addVa(va, L1_SPAN)) {
     const i = indexAt(va, 1);
     const lo = yield* readEntry(c, table, i);
     const hi = hi64();
@@ -119,20 +122,27 @@ function* moveVma(c: KernelCpu, m: Mm, from: Va, pages: number, to: Va): Steps<n
   const moved = yield* copyVma(c, old as Vma, to, end);
   if (moved === 0) return -ENOMEM;
   yield* vmaLink(moved);
+  mark(c, MARK.move_page_tables);
   yield* invalidateStart(c, m, from, vmaEnd(old as Vma), NOTIFY_UNMAP, true);
+  const span = pages * PAGE_SIZE;
   let ok = true;
-  for (let n = 0; n < pages && ok; n++) {
-    ok = yield* moveEntry(c, m, addVa(from, n * PAGE_SIZE), addVa(to, n * PAGE_SIZE), peek(vma.ops(old as Vma)) !== 0);
+  for (let n = 0; n < span && ok;) {
+    const part = Math.min(span - n, untilTableEnd(addVa(from, n)), untilTableEnd(addVa(to, n)));
+    ok = yield* moveTable(c, m, addVa(from, n), addVa(to, n), part, peek(vma.ops(old as Vma)) === VM_OPS_GNTDEV);
+    n += part;
   }
   yield* invalidateEnd(c, m);
   return ok ? 0 : -ENOMEM;
 }
 
+/** Bytes from `va` to where the next L1 begins. */
+const untilTableEnd = (va: Va): number => L2_SPAN - (va - alignDown(va, L2_SPAN));
+
 /**
- * One entry goes from `from` to `to`, flushed before its lock is let go (move_ptes, since 2018). The table there is made
- * even for nothing, as move_page_tables does.
+ * move_ptes: the entries of `bytes` from `from` on go to `to`, within one table on either side; flushed before their
+ * locks are let go (since 2018). The table there is made even for nothing, as move_page_tables does.
  */
-function* moveEntry(c: KernelCpu, m: Mm, from: Va, to: Va, special: boolean): Steps<boolean> {
+function* moveTable(c: KernelCpu, m: Mm, from: Va, to: Va, bytes: number, special: boolean): Steps<boolean> {
   const source = yield* findL1(c, m, from);
   if (source === PFN_NONE) return true;
   const target = yield* makeL1(c, m, to);
@@ -141,16 +151,28 @@ function* moveEntry(c: KernelCpu, m: Mm, from: Va, to: Va, special: boolean): St
   const second = ptlOf(c, target);
   yield* klock(c, first, RANK.guestPteLock);
   if (second !== first) yield* klock(c, second, RANK.guestPteLock);
-  const i = indexAt(from, 1);
-  const lo = yield* readEntry(c, source, i);
-  const hi = hi64();
-  if (lo !== 0 && special && (lo & PTE_SPECIAL) !== 0) yield* warn(c, WARN.setPte, lo);
-  else if (lo !== 0) {
-    yield* getAndClear(c, source, i);
-    yield* flushPage(c, m, from);
-    yield* setPte(c, target, indexAt(to, 1), lo, hi);
+  enterLazyMmu(c);
+  let moved = 0;
+  for (let n = 0; n < bytes; n += PAGE_SIZE) {
+    moved += yield* moveEntry(c, source, indexAt(addVa(from, n), 1), target, indexAt(addVa(to, n), 1), special);
   }
+  yield* leaveLazyMmu(c);
+  if (moved > 0) yield* flushMmRange(c, m, from, addVa(from, bytes));
   if (second !== first) yield* kunlock(c, second);
   yield* kunlock(c, first);
   return true;
+}
+
+/** One entry; answers how many were moved. PTE locks held, lazy-MMU mode on. */
+function* moveEntry(c: KernelCpu, source: Pfn, i: number, target: Pfn, j: number, special: boolean): Steps<number> {
+  const lo = yield* readEntry(c, source, i);
+  const hi = hi64();
+  if (lo === 0) return 0;
+  if (special && (lo & PTE_SPECIAL) !== 0) {
+    yield* warn(c, WARN.setPte, lo);
+    return 0;
+  }
+  yield* getAndClear(c, source, i);
+  yield* setPte(c, target, j, lo, hi);
+  return 1;
 }

@@ -19,6 +19,8 @@ import { klock, kunlock } from './lock.js';
 import { mm, mmDrop, mmGrab, type Mm } from './mm.js';
 import { kernel, KLOCK_WORDS } from './records.js';
 import { ldVa, stVa } from './words.js';
+import { MARK } from '../../src/abi/marks.js';
+import { mark } from './mark.js';
 
 export const notifier = record('notifier', {
   lock: KLOCK_WORDS,
@@ -101,6 +103,7 @@ function* insert(c: KernelCpu, n: Notifier, s: Subscription): Steps<void> {
 export function* unsubscribe(c: KernelCpu, s: Subscription): Steps<void> {
   const m = peek(subscription.mm(s)) as Mm;
   const n = peek(mm.notifier(m)) as Notifier;
+  mark(c, MARK.mmu_interval_notifier_remove);
   yield* klock(c, notifier.lock(n), RANK.guestNotifier);
   const seq = yield* ld(notifier.seq(n));
   let wait = false;
@@ -200,5 +203,7 @@ function* applyDeferred(n: Notifier): Steps<void> {
 /** mmu_notifier_release: the mm is going; every subscriber is told about the whole of it. */
 export function* notifierRelease(c: KernelCpu, m: Mm): Steps<void> {
   if ((yield* ldOnce(mm.notifier(m))) === 0) return; // raced on purpose: appears once
+  mark(c, MARK.notifier_release);
   if (yield* invalidateStart(c, m, 0 as Va, RANGE_ALL_END, NOTIFY_RELEASE, true)) yield* invalidateEnd(c, m);
+  mark(c, MARK.notifier_release_ret);
 }

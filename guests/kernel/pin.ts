@@ -35,6 +35,8 @@ import { userPgd } from './pgd.js';
 import { KERNEL_RO, KERNEL_RW } from './pte.js';
 import { splitLocks } from './ptl.js';
 import { percpu } from './records.js';
+import { MARK } from '../../src/abi/marks.js';
+import { mark } from './mark.js';
 
 /** Applies `pinOne` or `unpinOne` to the tables below `table`, which is of `level`; user half only at the top. */
 function* walkTables(c: KernelCpu, m: Mm, level: number, table: Pfn, pin: boolean): Steps<void> {
@@ -104,6 +106,7 @@ export function* pgdPin(c: KernelCpu, m: Mm): Steps<boolean> {
   const pgd = pgdOf(m);
   const user = userPgd(c, pgd);
   yield* count(c, COUNT.pins);
+  mark(c, MARK.pgd_pin);
   yield* lockAll(c, m);
   batchBegin(c);
   yield* walkTables(c, m, 4, pgd, true);
@@ -113,6 +116,7 @@ export function* pgdPin(c: KernelCpu, m: Mm): Steps<boolean> {
   yield* queueMmuext(c, MMUEXT_PIN_L4_TABLE, yield* pfnToMfn(c, user));
   const refused = yield* batchIssue(c, 0);
   yield* unlockAll(c, m);
+  mark(c, MARK.pgd_pin_ret);
   if (refused !== 0) yield* warn(c, WARN.pin, pgd);
   return refused === 0;
 }
@@ -122,6 +126,7 @@ export function* pgdUnpin(c: KernelCpu, m: Mm): Steps<void> {
   const pgd = pgdOf(m);
   const user = userPgd(c, pgd);
   yield* count(c, COUNT.unpins);
+  mark(c, MARK.pgd_unpin);
   yield* lockAll(c, m);
   yield* c.design.beforeUnpin(c, m);
   batchBegin(c);
@@ -132,4 +137,5 @@ export function* pgdUnpin(c: KernelCpu, m: Mm): Steps<void> {
   yield* unpinOne(c, m, 4, pgd);
   yield* batchIssue(c, 0);
   yield* unlockAll(c, m);
+  mark(c, MARK.pgd_unpin_ret);
 }

@@ -19,6 +19,8 @@ import { warn } from './count.js';
 import { entryVa } from './layout.js';
 import { pfnToMfn } from './p2m.js';
 import { LAZY_MMU, percpu } from './records.js';
+import { MARK } from '../../src/abi/marks.js';
+import { markTable } from './mark.js';
 
 /** Software bit: the entry names a page that has no struct page here (a grant). First of the available bits. */
 export const PTE_SPECIAL = 0x200;
@@ -57,6 +59,7 @@ function* requestUpdate(c: KernelCpu, table: Pfn, i: number, cmd: number, lo: nu
 
 /** set_pte ([X66]); the design may take it over. */
 export function* setPte(c: KernelCpu, table: Pfn, i: number, lo: number, hi: number): Steps<boolean> {
+  markTable(c, MARK.set_pte, i, table);
   if (yield* c.design.setPte(c, table, i, lo, hi)) return true;
   return yield* requestUpdate(c, table, i, MMU_NORMAL_PT_UPDATE, lo, hi);
 }

@@ -39,6 +39,8 @@ export const kernel = record('kernel', {
   /** What backs the kernel mapping of a grant: BACKING_* (drivers/gntdev/backing.ts). */
   backing: 1,
   initMm: 1,
+  /** L1 of the area for kernel stacks (kernel-stack.ts); 0: this kernel has none. */
+  stackTable: 1,
   /** Shared board through which domains find each other's rings (drivers/blk/board.ts); 0: none. */
   board: 1,
   /** Seed of the programs' choices; rounds each process slot runs (0: until `stop`). */
@@ -100,6 +102,10 @@ export const kernel = record('kernel', {
   grantFree: 1,
   grantLinks: 1,
   nrGrantsFree: 1,
+  // lock: stackLock (stacks made so far, and a bit for each that is free)
+  stackLock: KLOCK_WORDS,
+  nrStacks: 1,
+  stackCache: 4,
   // slabs
   mmSlab: SLAB_WORDS,
   vmaSlab: SLAB_WORDS,

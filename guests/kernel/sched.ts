@@ -18,6 +18,8 @@ import { kernel, percpu } from './records.js';
 import { activateMm, enterLazyTlb, initMm, loadedMm } from './switch.js';
 import { AWAKE, kickIdle, killOthers, pickTask, reapTask, requeueTask, task, wakeAll, type Task } from './task.js';
 import { runWork } from './work.js';
+import { MARK } from '../../src/abi/marks.js';
+import { mark } from './mark.js';
 
 const SIGKILL = 9;
 
@@ -56,10 +58,12 @@ function* isIdle(c: KernelCpu): Steps<boolean> {
 
 function* switchTo(c: KernelCpu, m: Mm): Steps<void> {
   yield* count(c, COUNT.contextSwitches);
+  mark(c, MARK.context_switch);
   enterLazyCpu(c);
   if (m === 0) yield* enterLazyTlb(c, loadedMm(c));
   else yield* activateMm(c, m);
   yield* leaveLazyCpu(c);
+  mark(c, MARK.context_switch_ret);
 }
 
 /** One step of `t`, then back on the queue, or its end. */
@@ -84,7 +88,9 @@ export function* runTask(c: KernelCpu, t: Task, sequence: number): Steps<void> {
 export function* doExit(c: KernelCpu, t: Task): Steps<void> {
   yield* count(c, COUNT.exits);
   const m = peek(task.mm(t)) as Mm;
-  yield* st(task.status(t), yield* ldOnce(task.killed(t))); // raced on purpose: the first signal stays
+  const signal = yield* ldOnce(task.killed(t)); // raced on purpose: the first signal stays
+  mark(c, MARK.do_exit, signal);
+  yield* st(task.status(t), signal);
   if (m !== 0) {
     yield* killOthers(c, m, t, SIGKILL);
     yield* enterLazyTlb(c, m);

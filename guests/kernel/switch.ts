@@ -21,6 +21,8 @@ import { mm, mmDrop, mmGrab, pgdOf, type Mm } from './mm.js';
 import { pfnToMfn } from './p2m.js';
 import { userPgd } from './pgd.js';
 import { kernel, LAZY_CPU, percpu, type Percpu } from './records.js';
+import { MARK } from '../../src/abi/marks.js';
+import { mark } from './mark.js';
 
 /** xen_write_cr3: asks for the roots of `m`; the kernel's own root has no user half, so the user base becomes 0. */
 export function* writeCr3(c: KernelCpu, m: Mm): Steps<void> {
@@ -52,11 +54,13 @@ export function* leaveMm(c: KernelCpu): Steps<void> {
   const init = initMm(c);
   if (loadedMm(c) === init) return;
   yield* count(c, COUNT.leaveMm);
+  mark(c, MARK.leave_mm);
   yield* switchMm(c, init);
 }
 
 /** The part of xen_drop_mm_ref that each vCPU does for itself, also as an interrupt. */
 export function* dropMmRefHere(c: KernelCpu, m: Mm): Steps<void> {
+  mark(c, MARK.drop_mm_ref_this_cpu);
   if (loadedMm(c) === m) yield* leaveMm(c);
   if (peek(percpu.currentCr3(c.pc)) === pgdOf(m)) yield* batchFlush(c);
 }

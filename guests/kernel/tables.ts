@@ -9,7 +9,7 @@
  */
 import type { Pfn } from '../../src/abi/frames.js';
 import { MMU_NORMAL_PT_UPDATE, MMUEXT_PIN_L1_TABLE, MMUEXT_UNPIN_TABLE } from '../../src/abi/mmu.js';
-import { entryLo } from '../../src/abi/pte.js';
+import { entryLo, PAGE_PRESENT } from '../../src/abi/pte.js';
 import { add, and, ld, or, peek, st } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { batchBegin, batchIssue, queueMmuext, queueMmuUpdate } from '../xen/batch.js';
@@ -26,12 +26,15 @@ import { userPgd } from './pgd.js';
 import { KERNEL_RO, KERNEL_RW, machineHi, machineLo, TABLE_FLAGS } from './pte.js';
 import { splitLocks } from './ptl.js';
 import { LAZY_MMU, type Kernel } from './records.js';
+import { MARK, MARK_CLEARED, MARK_PINNED } from '../../src/abi/marks.js';
+import { markTable } from './mark.js';
 
 export const isPinned = (k: Kernel, table: Pfn): boolean => (peek(page.flags(pageOf(k, table))) & PG_pinned) !== 0;
 
 /** Stores an upper-level entry of table `table`; an entry of the root (level 4) goes into the user root as well. */
 export function* setUpper(c: KernelCpu, level: number, table: Pfn, i: number, lo: number, hi: number): Steps<void> {
   const user = level === 4 ? userPgd(c, table) : PFN_NONE;
+  markTable(c, MARK.set_upper, level * 1024 + i + ((lo & PAGE_PRESENT) === 0 ? MARK_CLEARED : 0), table);
   if (((yield* ld(page.flags(pageOf(c.k, table)))) & PG_pinned) === 0) {
     yield* c.g.store(entryVa(table, i), lo, hi);
     if (user !== PFN_NONE) yield* c.g.store(entryVa(user, i), lo, hi);
@@ -63,6 +66,7 @@ export function* joinTable(c: KernelCpu, m: Mm, level: number, pfn: Pfn, parent:
   yield* count(c, COUNT.tablesAllocated);
   yield* add(counterOf(m, level), 1);
   yield* st(page.mapping(pageOf(c.k, pfn)), m);
+  markTable(c, MARK.alloc_pt, level + (isPinned(c.k, pgdOf(m)) ? MARK_PINNED : 0), pfn);
   if (isPinned(c.k, pgdOf(m))) yield* protectTable(c, level, pfn);
   yield* setUpper(c, level + 1, parent, i, entryLo(yield* pfnToMfn(c, pfn), TABLE_FLAGS), 0);
 }
@@ -87,6 +91,7 @@ export function* leaveTable(c: KernelCpu, m: Mm, level: number, pfn: Pfn, parent
   yield* add(counterOf(m, level), -1);
   if (!goes) return;
   const p = pageOf(c.k, pfn);
+  markTable(c, MARK.release_pt, level + (isPinned(c.k, pfn) ? MARK_PINNED : 0), pfn);
   if (((yield* ld(page.flags(p))) & PG_pinned) !== 0) {
     batchBegin(c);
     if (level === 1 && splitLocks(c)) yield* queueMmuext(c, MMUEXT_UNPIN_TABLE, yield* pfnToMfn(c, pfn));

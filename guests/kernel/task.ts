@@ -19,6 +19,7 @@ import { count } from './count.js';
 import { klock, kunlock } from './lock.js';
 import type { Mm } from './mm.js';
 import { kernel } from './records.js';
+import { stackPut } from './kernel-stack.js';
 
 export const TASK_FILES = 4;
 export const TASK_ARGS = 12;
@@ -37,6 +38,10 @@ export const task = record('task', {
   killed: 1,
   status: 1,
   sleepSequence: 1,
+  /** vCPU + 1 that alone may run it; 0: any. */
+  cpu: 1,
+  /** Its kernel stack (kernel-stack.ts). */
+  stack: 1,
   /** Children not yet reaped. */
   children: 1,
   files: TASK_FILES,
@@ -122,6 +127,8 @@ export function* pickTask(c: KernelCpu, sequence: number): Steps<Task> {
   yield* klock(c, kernel.runqueueLock(c.k), RANK.guestRunqueue);
   for (let n = yield* listFirst(head); n !== 0; n = yield* listNext(head, n)) {
     const t = taskOfRunNode(n);
+    const only = peek(task.cpu(t));
+    if (only !== 0 && only !== c.id + 1) continue;
     const slept = yield* ld(task.sleepSequence(t));
     if (slept !== AWAKE && slept === sequence && (yield* ld(task.killed(t))) === 0) continue;
     yield* listDel(n);
@@ -152,6 +159,7 @@ export function* reapTask(c: KernelCpu, t: Task): Steps<void> {
   if (parent !== 0) yield* add(task.children(parent), -1);
   yield* orphan(c, t);
   yield* kunlock(c, kernel.runqueueLock(c.k));
+  yield* stackPut(c, peek(task.stack(t)));
   yield* slabFree(c.cpu, kernel.taskSlab(c.k), t);
   yield* add(kernel.liveTasks(c.k), -1);
   yield* wakeAll(c);

@@ -24,6 +24,8 @@ import { addVa, L1_SPAN } from './layout.js';
 import { mm, type Mm } from './mm.js';
 import { LAZY_MMU } from './records.js';
 import { loadedMm } from './switch.js';
+import { MARK } from '../../src/abi/marks.js';
+import { mark } from './mark.js';
 
 /** More pages than this are not invalidated one by one (tlb_single_page_flush_ceiling). */
 const CEILING = 33;
@@ -33,6 +35,7 @@ export function* flushMmRange(c: KernelCpu, m: Mm, start: Va, end: Va, span: num
   const lo = yield* ldOnce(mm.cpumask(m)); // raced on purpose: vCPUs come and go, after the entries changed
   const hi = yield* ldOnce(mm.cpumask(m) + 1); // raced on purpose: as above
   const pages = Math.ceil((end - start) / span);
+  mark(c, MARK.flush_tlb_mm_range);
   const others = (lo & ~ownWord(c.id, 0)) | (hi & ~ownWord(c.id, 1));
   if (others !== 0) yield* flushMulti(c, lo, hi, start, pages);
   else if (loadedMm(c) === m) yield* flushHere(c, start, pages, span);

@@ -32,7 +32,7 @@ export interface VmOps {
   /** `v` is about to go; its entries are cleared, its tables freed. */
   close(c: KernelCpu, v: Vma): Steps<void>;
   /** An access found no entry. mmapLock shared. Answers FAULT_*. */
-  fault(c: KernelCpu, v: Vma, va: Va): Steps<number>;
+  fault(c: KernelCpu, v: Vma, va: Va, write: boolean): Steps<number>;
   /** The entry `i` of `table` for `va` is about to be cleared. PTE lock held. Answers CLEAR_*. */
   clearPte(c: KernelCpu, v: Vma, va: Va, table: Pfn, i: number, full: boolean): Steps<number>;
   /** Notifier callback; false: would have to wait and may not. May run hypercalls; no PTE lock held. */

@@ -55,9 +55,12 @@ export const VM_DONTCOPY = 4;
 export const VM_DONTEXPAND = 8;
 /** Entries without a struct page. */
 export const VM_MIXEDMAP = 16;
+/** Writes go to the file's pages. */
+export const VM_SHARED = 32;
 
 export const VM_OPS_ANON = 0;
 export const VM_OPS_GNTDEV = 1;
+export const VM_OPS_FILE = 2;
 
 const NODE = vma.node(0 as Vma);
 const ofNode = (node: number): Vma => (node === 0 ? 0 : node - NODE) as Vma;

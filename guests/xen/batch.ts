@@ -24,6 +24,8 @@ import { count, warn } from '../kernel/count.js';
 import { kunlock } from '../kernel/lock.js';
 import { MC_ARG_BYTES, MC_BATCH, percpu } from '../kernel/records.js';
 import { peekVa } from '../kernel/words.js';
+import { MARK, MARK_APPENDED } from '../../src/abi/marks.js';
+import { mark } from '../kernel/mark.js';
 
 /** Callbacks: release the PTE lock at `arg`; the switch to the pgd `arg` (a pfn) has been carried out. */
 export const CB_UNLOCK = 1;
@@ -91,11 +93,21 @@ const setArg = (c: KernelCpu, i: number, lo: number, hi: number): void => {
   poke(image(c) + MULTICALL_ARGS + 2 * i + 1, hi);
 };
 
+/** Trace point: the request in percpu.scratch is queued. */
+function markRequest(c: KernelCpu, op: number, appends: boolean): void {
+  const s = percpu.scratch(c.pc);
+  const flag = appends ? MARK_APPENDED : 0;
+  if (op === HYPERVISOR_mmuext_op) mark(c, MARK.queue_mmuext, peek(s) | flag, peek(s + 2));
+  else mark(c, MARK.queue_update, ((peek(s) & 0xfff) >>> 3) | flag, (peek(s) >>> 12) | (peek(s + 1) << 20));
+}
+
 /** Appends one structure (in percpu.scratch) to the newest entry if it is `op`, else as a new entry of it. */
 function* appendRequest(c: KernelCpu, op: number, words: number): Steps<void> {
   const bytes = words * 4;
   const used = peek(percpu.mcBytes(c.pc));
-  if (entries(c) > 0 && peek(image(c)) === op && used + bytes < MC_ARG_BYTES) {
+  const appends = entries(c) > 0 && peek(image(c)) === op && used + bytes < MC_ARG_BYTES;
+  markRequest(c, op, appends);
+  if (appends) {
     const counter = image(c) + MULTICALL_ARGS + 2;
     poke(counter, peek(counter) + 1);
     poke(percpu.mcBytes(c.pc), used + bytes);
@@ -158,6 +170,7 @@ export function* batchFlush(c: KernelCpu): Steps<number> {
   if (n > 0) {
     yield* count(c, COUNT.batches);
     yield* count(c, COUNT.batchEntries, n);
+    mark(c, MARK.flush, n, peek(percpu.mcCallbacks(c.pc)));
     refused = n === 1 ? yield* issueSingle(c) : yield* issueMulticall(c, n);
     poke(percpu.mcRefused(c.pc), peek(percpu.mcRefused(c.pc)) + refused);
     poke(percpu.mcEntries(c.pc), 0);

@@ -57,6 +57,7 @@ function countEntry(cpu: Cpu): void {
   poke(vcpu.nHypercalls(cpu), peek(vcpu.nHypercalls(cpu)) + 1);
   poke(vcpu.eventPreempted(cpu), 0);
   trace(cpu, EVENT.gateEnter, peek(vcpu.rax(cpu)), peek(vcpu.argLo(cpu, 0)));
+  trace(cpu, EVENT.gateArgs, peek(vcpu.argLo(cpu, 1)), peek(vcpu.argLo(cpu, 2)));
   const used = peek(globals.cpusUsed);
   for (let i = 0; i < used; i++) {
     const other = cpuAt(i);

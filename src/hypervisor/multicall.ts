@@ -14,6 +14,8 @@ import { vcpu } from '../machine/cpu-record.js';
 import type { Cpu } from '../sync/actor.js';
 import { peek, poke } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
+import { EVENT } from '../trace/events.js';
+import { trace } from '../trace/ring.js';
 import { addrOk, copyFromVa, copyToVa, guestPointer } from './copy.js';
 import { dispatch } from './dispatch.js';
 import { argHi, argLo, cancelContinuation, createContinuation, hypercallPreemptCheck, setArg } from './preempt.js';
@@ -60,6 +62,7 @@ function* oneCall(cpu: Cpu, at: Va): Steps<number> {
     setArg(cpu, i, peek(entry + MULTICALL_ARGS + 2 * i), peek(entry + MULTICALL_ARGS + 2 * i + 1));
   }
   poke(vcpu.nSubcalls(cpu), peek(vcpu.nSubcalls(cpu)) + 1);
+  trace(cpu, EVENT.subcall, op, argLo(cpu, 1));
   const rc = yield* dispatch(cpu, op);
   poke(entry + MULTICALL_RESULT, rc);
   poke(entry + MULTICALL_RESULT + 1, rc >> 31);

@@ -7,6 +7,10 @@ export const EVENT = {
   gateEnter: 2,
   gateExit: 3,
   gateContinue: 4,
+  /** Two more arguments of the call that was entered. */
+  gateArgs: 5,
+  /** An entry of a multicall. */
+  subcall: 6,
   lockContended: 8,
   pageFault: 16,
   ptwrEmulate: 17,
@@ -46,6 +50,8 @@ const ARGUMENTS: Readonly<Record<EventName, readonly [string, string]>> = Object
   gateEnter: ['nr', 'arg'],
   gateExit: ['nr', 'result'],
   gateContinue: ['nr', 'done'],
+  gateArgs: ['arg1', 'arg2'],
+  subcall: ['nr', 'arg1'],
   lockContended: ['address', 'rank'],
   pageFault: ['va', 'error'],
   ptwrEmulate: ['va', 'mfn'],

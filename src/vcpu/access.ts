@@ -14,6 +14,8 @@ import { ACCESS_WRITE, translate } from '../machine/tlb.js';
 import type { Cpu } from '../sync/actor.js';
 import { peek, poke } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
+import { EVENT } from '../trace/events.js';
+import { trace } from '../trace/ring.js';
 import { enterHypervisor, serveUrgent } from './border.js';
 import type { GuestCpu, GuestHandlers } from './guest-cpu.js';
 import { popTrap, pushTrap, resumeGuest } from './trap.js';
@@ -90,6 +92,7 @@ function* emulate(cpu: Cpu, va: Va, op: StoreOp): Steps<number> {
 function* deliverFault(g: GuestCpu, handlers: GuestHandlers, va: Va, error: number): Steps<boolean> {
   const { cpu } = g;
   poke(vcpu.nFaults(cpu), peek(vcpu.nFaults(cpu)) + 1);
+  trace(cpu, EVENT.pageFault, va | 0, error);
   const fromUser = yield* pushTrap(cpu, error);
   const again = yield* handlers.pageFault(g, va, error);
   yield* popTrap(cpu, fromUser);

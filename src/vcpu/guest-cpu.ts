@@ -91,6 +91,8 @@ export interface GuestCpu {
   relax(a: number, seen: number): Steps<void>;
   /** Takes a guest lock as a kernel with interrupts on: while it is held by another, interrupts are served. */
   lock(a: number, rank: number): Steps<void>;
+  /** A trace point of the guest's: the two words (abi/marks.ts) go to the vCPU's trace, if there is one. */
+  mark(a: number, b: number): void;
   /** Sends an inter-processor interrupt to another vCPU of this domain: its `ipi` handler runs at its next poll. */
   sendIpi(target: Cpu): Steps<void>;
 }

@@ -15,6 +15,8 @@ import { checkOrder } from '../sync/held.js';
 import { lockWait, or, peek, poke, touch, tryLock, waitRequest, wake } from '../sync/primitives.js';
 import { POINT_POLL, POINT_READ } from '../sync/schedule.js';
 import type { Steps } from '../sync/steps.js';
+import { EVENT } from '../trace/events.js';
+import { trace } from '../trace/ring.js';
 import { deathFaults, enterHypervisor, haltVcpu, parkVcpu, startVcpu, URGENT } from './border.js';
 import type { GuestHandlers, Vcpu } from './guest-cpu.js';
 import { deliverable, deliverGp, serveRequests } from './interrupt.js';
@@ -119,6 +121,10 @@ class RealVcpu extends GuestMemory implements Vcpu {
       const served = peek(this.request);
       if ((served & SERVED) === 0) yield* lockWait(this.cpu, a, served);
     }
+  }
+
+  mark(a: number, b: number): void {
+    trace(this.cpu, EVENT.mark, a, b);
   }
 
   *sendIpi(target: Cpu): Steps<void> {

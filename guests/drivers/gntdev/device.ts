@@ -8,7 +8,7 @@
  */
 import { DESIGN_STEP } from '../../../src/abi/design-step.js';
 import { EINVAL, ENOMEM } from '../../../src/abi/errno.js';
-import type { Pfn, Va } from '../../../src/abi/frames.js';
+import { PAGE_SIZE, type Pfn, type Va } from '../../../src/abi/frames.js';
 import { listAddTail, listFirst, listInit, LIST_WORDS } from '../../../src/shm/list.js';
 import { record, type Ref } from '../../../src/shm/record.js';
 import { slabFree } from '../../../src/shm/slab.js';
@@ -26,10 +26,13 @@ import { subscribe, subscription, type Subscription } from '../../kernel/notifie
 import { kernel, KLOCK_WORDS } from '../../kernel/records.js';
 import { FAULT_SIGBUS, type VmOps } from '../../kernel/vm-ops.js';
 import { vma, vmaEnd, VM_OPS_GNTDEV, VM_READ, VM_WRITE, type Vma } from '../../kernel/vma.js';
-import { stVa } from '../../kernel/words.js';
+import { peekVa, stVa } from '../../kernel/words.js';
 import { findGrantPtes, mapGrantPages } from './install.js';
 import { grantMap, mapAlloc, mapCount, mapGet, mapPut, unlistMap, type GrantMap } from './map.js';
 import { unmapWorker } from './unmap.js';
+import { MARK } from '../../../src/abi/marks.js';
+import { mark } from '../../kernel/mark.js';
+import { USER_END } from '../../kernel/layout.js';
 
 const gntFile = record('gntFile', { lock: KLOCK_WORDS, maps: LIST_WORDS });
 type GntFile = Ref<'gntFile'>;
@@ -108,15 +111,24 @@ function* attach(c: KernelCpu, m: Mm, map: GrantMap, v: Vma, at: Va): Steps<numb
 
 const mapOf = (v: Vma): GrantMap => peek(vma.private(v)) as GrantMap;
 
+/** For a trace point: first page and the one after the last, 16 bits each; -1 for a whole address space. */
+function pagesOf(map: GrantMap, start: Va, end: Va): number {
+  if (start === 0 && end > USER_END) return -1;
+  const page = (va: Va): number => (va - peekVa(grantMap.start(map))) / PAGE_SIZE;
+  return (page(start) << 16) | page(end);
+}
+
 export const gntdevVmOps: VmOps = Object.freeze({
   name: 'gntdev',
   special: true,
   *open(c: KernelCpu, v: Vma): Steps<void> {
+    mark(c, MARK.gntdev_vma_open);
     yield* mapGet(mapOf(v));
     yield* fileGet(peek(vma.file(v)) as File);
     yield* c.design.vmaOpen(c, v, mapOf(v));
   },
   *close(c: KernelCpu, v: Vma): Steps<void> {
+    mark(c, MARK.gntdev_vma_close);
     yield* c.design.vmaClose(c, v, mapOf(v));
     yield* mapPut(c, mapOf(v));
     yield* filePut(c, peek(vma.file(v)) as File);
@@ -128,13 +140,16 @@ export const gntdevVmOps: VmOps = Object.freeze({
     return yield* c.design.clearPte(c, v, va, table, i, full);
   },
   *invalidate(c: KernelCpu, s: Subscription, start: Va, end: Va, event: number, blockable: boolean): Steps<boolean> {
-    return yield* c.design.invalidate(c, peek(subscription.private(s)) as GrantMap, start, end, event, blockable);
+    const map = peek(subscription.private(s)) as GrantMap;
+    mark(c, MARK.gntdev_invalidate, event, pagesOf(map, start, end));
+    return yield* c.design.invalidate(c, map, start, end, event, blockable);
   },
 });
 
 export const gntdevFileOps: FileOps = Object.freeze({
   name: 'gntdev',
   *release(c: KernelCpu, f: File): Steps<void> {
+    mark(c, MARK.gntdev_release);
     const g = ofFile(f);
     for (;;) {
       yield* klock(c, gntFile.lock(g), RANK.guestDriver);

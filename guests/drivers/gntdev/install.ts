@@ -50,6 +50,8 @@ import {
   unlockMap,
   type GrantMap,
 } from './map.js';
+import { MARK } from '../../../src/abi/marks.js';
+import { mark } from '../../kernel/mark.js';
 
 const pageVa = (v: Vma, i: number): Va => addVa(vmaStart(v), i * PAGE_SIZE);
 const rights = (map: GrantMap): number => (peek(grantMap.readonly(map)) !== 0 ? GNTMAP_readonly : 0);
@@ -70,6 +72,7 @@ export function* findGrantPtes(c: KernelCpu, m: Mm, map: GrantMap, v: Vma): Step
 export function* mapGrantPages(c: KernelCpu, m: Mm, map: GrantMap, v: Vma): Steps<number> {
   const n = mapCount(map);
   let failed = 0;
+  mark(c, MARK.gntdev_map_grant_pages);
   for (let first = 0; first < n;) {
     const end = c.design.mapUnderPteLock ? firstOfNextTable(v, first, n) : n;
     const last = Math.min(end, first + mapCapacity(c));

@@ -29,6 +29,8 @@ import { kernel, KLOCK_WORDS } from '../../kernel/records.js';
 import { work, type Work } from '../../kernel/work.js';
 import { RANK } from '../../../src/sync/lock-order.js';
 import { backingOf } from './backing.js';
+import { MARK } from '../../../src/abi/marks.js';
+import { mark } from '../../kernel/mark.js';
 
 export const grantMap = record('grantMap', {
   /** In the file's list; under the file's lock. */
@@ -123,6 +125,7 @@ export function* mapPut(c: KernelCpu, map: GrantMap): Steps<void> {
 
 /** Frees pages and record. A page whose kernel mapping may still stand is never used again. */
 function* mapFree(c: KernelCpu, map: GrantMap): Steps<void> {
+  mark(c, MARK.gntdev_free_map);
   const entries = yield* ld(grantMap.entries(map));
   for (let i = 0; i < mapCount(map); i++) {
     const e = entries + i * GE_WORDS;

@@ -40,6 +40,8 @@ import {
   unlockMap,
   type GrantMap,
 } from './map.js';
+import { MARK } from '../../../src/abi/marks.js';
+import { mark } from '../../kernel/mark.js';
 
 /** More than the length of any run of grants. */
 const RUN = 2 ** 20;
@@ -82,6 +84,7 @@ export function* unmapRangeNow(c: KernelCpu, map: GrantMap, first: number, end: 
     const start = Math.floor(run / RUN);
     const n = run % RUN;
     yield* count(c, COUNT.unmapTries);
+    mark(c, MARK.unmap_try, 0, n);
     yield* unmapBoth(c, map, start, n);
     yield* letGo(c, map, start, n);
     at = start + n;
@@ -104,6 +107,7 @@ export function* unmapRangeAsync(c: KernelCpu, map: GrantMap, first: number, end
 /** One attempt for a taken run; it owns a ref of the map, which goes when the run is done. */
 function* tryUnmap(c: KernelCpu, map: GrantMap, first: number, n: number, age: number): Steps<void> {
   yield* count(c, COUNT.unmapTries);
+  mark(c, MARK.unmap_try, age, n);
   if (yield* anyBusy(c, map, first, n)) {
     yield* count(c, COUNT.unmapDeferred);
     if (yield* deferUnmap(c, map, first, n, age)) return;
@@ -147,8 +151,10 @@ export function* unmapWorker(c: KernelCpu, map: GrantMap): Steps<void> {
 
 /** gnttab_unmap_refs: user entries, p2m, kernel mappings. */
 function* unmapBoth(c: KernelCpu, map: GrantMap, first: number, n: number): Steps<void> {
+  mark(c, MARK.gnttab_unmap_refs, 0, n);
   yield* unmapUser(c, map, first, n);
   yield* unmapKernel(c, map, first, n);
+  mark(c, MARK.unmap_done);
 }
 
 /** The user entries of a taken run, by machine address. */
