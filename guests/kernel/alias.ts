@@ -16,12 +16,13 @@ import { directVa } from './layout.js';
 import { pfnToMfn } from './p2m.js';
 import { MARK, MARK_ALIAS_FLUSH, MARK_ALIAS_RW } from '../../src/abi/marks.js';
 import { markTable } from './mark.js';
+import { levelOf } from './page.js';
 
 /** Queues the change of the alias of `pfn` to `flags`. */
 export function* queueAlias(c: KernelCpu, pfn: Pfn, flags: number, flush: number): Steps<void> {
   const kind = ((flags & PAGE_RW) !== 0 ? MARK_ALIAS_RW : 0) | (flush !== 0 ? MARK_ALIAS_FLUSH : 0);
-  markTable(c, MARK.queue_alias, kind, pfn);
   yield* queueVaMapping(c, directVa(pfn), entryLo(yield* pfnToMfn(c, pfn), flags), PAGE_NX_HI, flush);
+  markTable(c, MARK.queue_alias, kind | (levelOf(c.k, pfn) << 8), pfn);
 }
 
 /** Makes the direct map show (lo, hi) at `pfn`, at once; false when Xen refuses. */

@@ -31,6 +31,7 @@ import { firstVma, vma, vmaFree, vmaUnlink } from './vma.js';
 import { unmapVmas } from './zap.js';
 import { MARK } from '../../src/abi/marks.js';
 import { mark } from './mark.js';
+import { holdFiles, releaseHeldFiles } from './file.js';
 
 /** mmput: drops a user; the last one ends the address space. */
 export function* mmPut(c: KernelCpu, m: Mm): Steps<void> {
@@ -42,6 +43,7 @@ export function* mmPut(c: KernelCpu, m: Mm): Steps<void> {
 export function* exitMmap(c: KernelCpu, m: Mm): Steps<void> {
   yield* count(c, COUNT.exitMmaps);
   mark(c, MARK.exit_mmap);
+  holdFiles(c);
   yield* stOnce(mm.exitStage(m), EXIT_BEGUN); // raced on purpose: checks look at it
   const was = enterStep(c, DESIGN_STEP.release);
   if (peek(kernel.exitOrder(c.k)) !== EXIT_2_6_25) yield* notifierRelease(c, m);
@@ -65,6 +67,7 @@ export function* exitMmap(c: KernelCpu, m: Mm): Steps<void> {
   enterStep(c, was);
   yield* stOnce(mm.exitStage(m), EXIT_DONE); // raced on purpose: checks look at it
   mark(c, MARK.exit_mmap_ret);
+  yield* releaseHeldFiles(c);
 }
 
 /** remove_vma for all. */

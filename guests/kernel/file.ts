@@ -7,11 +7,11 @@
  */
 import { record, type Ref } from '../../src/shm/record.js';
 import { slabFree } from '../../src/shm/slab.js';
-import { add, peek, st } from '../../src/sync/primitives.js';
+import { add, peek, poke, st } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { allocRecord } from './alloc.js';
 import type { KernelCpu } from './context.js';
-import { kernel } from './records.js';
+import { kernel, percpu } from './records.js';
 import { task, TASK_FILES, type Task } from './task.js';
 
 export const file = record('file', {
@@ -20,6 +20,8 @@ export const file = record('file', {
   ops: 1,
   /** The driver's object. */
   private: 1,
+  /** Next of those whose release waits for the end of an exit_mmap. */
+  next: 1,
 });
 export type File = Ref<'file'>;
 
@@ -47,6 +49,31 @@ export function* fileGet(f: File): Steps<void> {
 
 export function* filePut(c: KernelCpu, f: File): Steps<void> {
   if ((yield* add(file.refs(f), -1)) !== 1) return;
+  if (peek(percpu.holdsFiles(c.pc)) === 0) {
+    yield* fileFree(c, f);
+    return;
+  }
+  poke(file.next(f), peek(percpu.filesHeld(c.pc)));
+  poke(percpu.filesHeld(c.pc), f);
+}
+
+/** From here on the last reference to a file only puts it aside (fput leaves the rest to task work). */
+export function holdFiles(c: KernelCpu): void {
+  poke(percpu.holdsFiles(c.pc), 1);
+}
+
+/** The task work: releases what was put aside. */
+export function* releaseHeldFiles(c: KernelCpu): Steps<void> {
+  poke(percpu.holdsFiles(c.pc), 0);
+  for (;;) {
+    const f = peek(percpu.filesHeld(c.pc)) as File;
+    if (f === 0) return;
+    poke(percpu.filesHeld(c.pc), peek(file.next(f)));
+    yield* fileFree(c, f);
+  }
+}
+
+function* fileFree(c: KernelCpu, f: File): Steps<void> {
   const ops = c.fileOps[peek(file.ops(f))];
   if (ops !== undefined) yield* ops.release(c, f);
   yield* slabFree(c.cpu, kernel.fileSlab(c.k), f);

@@ -31,6 +31,7 @@ const G = {
   batches: 8,
   nrBatches: 9,
   nr: 10,
+  tables: 11,
   inline: 12,
 } as const;
 const INLINE = 8;
@@ -39,6 +40,9 @@ export const BATCH_WORDS = 256;
 const PER_BATCH = BATCH_WORDS - 2;
 /** About 10,000 pages before a forced flush. */
 const MAX_BATCHES = 40;
+
+/** Tables queued before the TLB is flushed for them (MAX_TABLE_BATCH). */
+const TABLE_BATCH = 509;
 
 /** Bits of `cleared`: which levels' entries went, 1 for L1 entries. */
 const CLEARED_PTES = 1;
@@ -53,6 +57,8 @@ export function gatherBegin(c: KernelCpu, m: Mm, full: boolean): void {
   poke(at(c, G.full), full ? 1 : 0);
   poke(at(c, G.batches), 0);
   poke(at(c, G.nrBatches), 0);
+  poke(at(c, G.nr), 0);
+  poke(at(c, G.tables), 0);
   resetRange(c);
 }
 
@@ -61,7 +67,6 @@ function resetRange(c: KernelCpu): void {
   pokeVa(at(c, G.end), 0 as Va);
   poke(at(c, G.cleared), 0);
   poke(at(c, G.freedTables), 0);
-  poke(at(c, G.nr), 0);
 }
 
 export const gatherFull = (c: KernelCpu): boolean => peek(at(c, G.full)) === 1;
@@ -88,6 +93,10 @@ export function* gatherTable(c: KernelCpu, va: Va, pfn: Pfn, level: number): Ste
   widen(c, va, CLEARED_PTES << level);
   poke(at(c, G.freedTables), 1);
   yield* queue(c, pfn);
+  poke(at(c, G.tables), peek(at(c, G.tables)) + 1);
+  if (peek(at(c, G.tables)) < TABLE_BATCH) return;
+  poke(at(c, G.tables), 0);
+  yield* gatherFlushTlb(c);
 }
 
 function* queue(c: KernelCpu, pfn: Pfn): Steps<void> {
@@ -137,6 +146,7 @@ function* flush(c: KernelCpu): Steps<void> {
 /** Flushes what was cleared so far, pages stay queued (tlb_flush_mmu_tlbonly). */
 export function* gatherFlushTlb(c: KernelCpu): Steps<void> {
   yield* flush(c);
+  resetRange(c);
 }
 
 function* flushAndFree(c: KernelCpu): Steps<void> {
@@ -151,6 +161,7 @@ function* flushAndFree(c: KernelCpu): Steps<void> {
   }
   poke(at(c, G.batches), 0);
   poke(at(c, G.nrBatches), 0);
+  poke(at(c, G.nr), 0);
   resetRange(c);
 }
 

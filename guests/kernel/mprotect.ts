@@ -29,6 +29,7 @@ import { findVma, vma, vmaEnd, vmaLink, vmaStart, VM_DONTEXPAND, VM_OPS_GNTDEV, 
 import { findL1, indexAt, makeL1 } from './walk.js';
 import { MARK } from '../../src/abi/marks.js';
 import { mark } from './mark.js';
+import { gatherBegin, gatherCleared, gatherFinish } from './gather.js';
 
 /** Gives [at, at + pages), one VMA or part of one, `flags`; 0, -EINVAL, -ENOMEM. */
 export function* mprotect(c: KernelCpu, m: Mm, at: Va, pages: number, flags: number): Steps<number> {
@@ -39,31 +40,29 @@ export function* mprotect(c: KernelCpu, m: Mm, at: Va, pages: number, flags: num
   if (v > 0) {
     const keep = (yield* ld(vma.flags(v as Vma))) & ~3;
     yield* st(vma.flags(v as Vma), keep | flags);
+    gatherBegin(c, m, false);
     mark(c, MARK.change_protection);
     yield* invalidateStart(c, m, at, end, NOTIFY_PROTECTION_VMA, true);
-    const changed = yield* changeRange(c, m, at, end, (flags & VM_WRITE) === 0);
+    yield* changeRange(c, m, at, end, (flags & VM_WRITE) === 0);
     yield* invalidateEnd(c, m);
-    if (changed > 0) yield* flushMmRange(c, m, at, end);
+    yield* gatherFinish(c);
   }
   yield* writeUnlockMm(c, mm.mmapLock(m));
   return v > 0 ? 0 : v === 0 ? -EINVAL : v;
 }
 
-/** Walks every table; takes the write right off the entries, while granting it waits for the fault. Answers how many changed. */
-function* changeRange(c: KernelCpu, m: Mm, start: Va, end: Va, readOnly: boolean): Steps<number> {
-  let changed = 0;
+/** Walks every table; takes the write right off the entries, while granting it waits for the fault. A gather is open. */
+function* changeRange(c: KernelCpu, m: Mm, start: Va, end: Va, readOnly: boolean): Steps<void> {
   for (let va = start; va < end;) {
     const next = Math.min(addVa(alignDown(va, L2_SPAN), L2_SPAN), end) as Va;
     const table = yield* findL1(c, m, va);
-    if (table !== PFN_NONE) changed += yield* changeTable(c, table, va, next, readOnly);
+    if (table !== PFN_NONE) yield* changeTable(c, table, va, next, readOnly);
     va = next;
   }
-  return changed;
 }
 
-function* changeTable(c: KernelCpu, table: Pfn, start: Va, end: Va, readOnly: boolean): Steps<number> {
+function* changeTable(c: KernelCpu, table: Pfn, start: Va, end: Va, readOnly: boolean): Steps<void> {
   const ptl = ptlOf(c, table);
-  let changed = 0;
   yield* klock(c, ptl, RANK.guestPteLock);
   enterLazyMmu(c);
   for (let va = start; readOnly && va < end; va = addVa(va, L1_SPAN)) {
@@ -76,11 +75,10 @@ function* changeTable(c: KernelCpu, table: Pfn, start: Va, end: Va, readOnly: bo
       continue;
     }
     yield* commitProtection(c, table, i, lo & ~PAGE_RW, hi);
-    changed++;
+    gatherCleared(c, va);
   }
   yield* leaveLazyMmu(c);
   yield* kunlock(c, ptl);
-  return changed;
 }
 
 /**

@@ -62,3 +62,9 @@ export const pageOf = (k: Kernel, pfn: Pfn): Page => (peek(kernel.pages(k)) + pf
 export const pfnOf = (k: Kernel, p: Page): Pfn => (((p - peek(kernel.pages(k))) / STRIDE) | 0) as Pfn;
 /** The page whose `lru` node is `node`. */
 export const pageOfLru = (node: number): Page => (node - page.lru(0 as Page)) as Page;
+
+/** Level of a page-table page, 0 of any other page. */
+export const levelOf = (k: Kernel, pfn: Pfn): number => {
+  const bits = (peek(page.flags(pageOf(k, pfn))) & PG_levels) / PG_level1;
+  return bits === 0 ? 0 : 32 - Math.clz32(bits);
+};

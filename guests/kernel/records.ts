@@ -179,6 +179,9 @@ export const percpu = record('percpu', {
   gather: GATHER_WORDS,
   /** Map of the VMAs that a munmap here has detached. */
   detached: 2,
+  /** 1: files whose last reference goes wait in the list at `filesHeld` (file.ts). */
+  holdsFiles: 1,
+  filesHeld: 1,
   /** SCAN_TABLES tables' worth of words: copies of upper tables being walked (pin.ts), one per level, and one for the design. */
   scan: 1,
   designWords: 8,

@@ -77,7 +77,8 @@ export function* runTask(c: KernelCpu, t: Task, sequence: number): Steps<void> {
   if ((yield* ldOnce(task.killed(t))) !== 0) answer = STEP_EXIT; // raced on purpose: a signal may come at any time
   if (answer === STEP_EXIT) yield* doExit(c, t);
   else {
-    if (m !== 0) yield* enterLazyTlb(c, m);
+    const now = peek(task.mm(t)) as Mm; // execve has changed it
+    if (now !== 0) yield* enterLazyTlb(c, now);
     poke(percpu.current(c.pc), 0);
     yield* requeueTask(c, t, answer === STEP_SLEEP ? sequence : AWAKE);
     if (answer === STEP_AGAIN && (yield* ldOnce(kernel.nrIdle(c.k))) > 0) yield* kickIdle(c); // raced on purpose: a hint
@@ -89,6 +90,7 @@ export function* doExit(c: KernelCpu, t: Task): Steps<void> {
   yield* count(c, COUNT.exits);
   const m = peek(task.mm(t)) as Mm;
   const signal = yield* ldOnce(task.killed(t)); // raced on purpose: the first signal stays
+  mark(c, MARK.do_group_exit);
   mark(c, MARK.do_exit, signal);
   yield* st(task.status(t), signal);
   if (m !== 0) {

@@ -37,9 +37,7 @@ export function* unmapVmas(c: KernelCpu, m: Mm, first: Vma, start: Va, end: Va):
   for (let v = first; v !== 0 && vmaStart(v) < end; v = yield* nextVma(v)) {
     const from = Math.max(vmaStart(v), start) as Va;
     const to = Math.min(vmaEnd(v), end) as Va;
-    if (from >= to) continue;
-    mark(c, MARK.unmap_vma, Math.floor(from / PAGE_SIZE / 2 ** 32), (from / PAGE_SIZE) | 0);
-    yield* zapRange(c, m, v, from, to);
+    if (from < to) yield* zapRange(c, m, v, from, to);
   }
   yield* invalidateEnd(c, m);
   mark(c, MARK.unmap_vmas_ret);
@@ -47,6 +45,7 @@ export function* unmapVmas(c: KernelCpu, m: Mm, first: Vma, start: Va, end: Va):
 
 /** Clears the entries of [start, end) of `v`. A gather is open. */
 export function* zapRange(c: KernelCpu, m: Mm, v: Vma, start: Va, end: Va): Steps<void> {
+  mark(c, MARK.unmap_vma, Math.floor(start / PAGE_SIZE / 2 ** 32), (start / PAGE_SIZE) | 0);
   for (let va = start; va < end;) {
     const next = Math.min(addVa(alignDown(va, L2_SPAN), L2_SPAN), end) as Va;
     const table = yield* findL1(c, m, va);

@@ -87,6 +87,9 @@ function* perform(c: KernelCpu, t: Task, op: number): Steps<void> {
     case OP.end:
       mark(c, MARK.end);
       return;
+    case OP.begin:
+      mark(c, MARK.begin);
+      return;
     case OP.touch:
       yield* touch(c, at, n, a !== 0, peek(op + OP_B));
       return;

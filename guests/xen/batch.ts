@@ -106,8 +106,8 @@ function* appendRequest(c: KernelCpu, op: number, words: number): Steps<void> {
   const bytes = words * 4;
   const used = peek(percpu.mcBytes(c.pc));
   const appends = entries(c) > 0 && peek(image(c)) === op && used + bytes < MC_ARG_BYTES;
-  markRequest(c, op, appends);
   if (appends) {
+    markRequest(c, op, appends);
     const counter = image(c) + MULTICALL_ARGS + 2;
     poke(counter, peek(counter) + 1);
     poke(percpu.mcBytes(c.pc), used + bytes);
@@ -115,6 +115,7 @@ function* appendRequest(c: KernelCpu, op: number, words: number): Steps<void> {
     return;
   }
   const offset = yield* newEntry(c, op, bytes);
+  markRequest(c, op, appends);
   setArg(c, 0, vaLo(argsAt(c, offset)), vaHi(argsAt(c, offset)));
   setArg(c, 1, 1, 0);
   setArg(c, 3, DOMID_SELF, 0);

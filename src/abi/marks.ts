@@ -8,8 +8,9 @@
 export const MARK = {
   /** The program's own mark; detail: index of its name in the recording's script. */
   user: 1,
-  /** The recording is over. */
+  /** The recording is over; begins. */
   end: 2,
+  begin: 49,
   do_group_exit: 3,
   do_exit: 4,
   exit_mmap: 5,
@@ -57,7 +58,7 @@ export const MARK = {
   gntdev_free_map: 39,
   /** A multicall buffer is issued. Entries; callbacks. */
   flush: 40,
-  /** Queued in the buffer: an alias; bit 0 writable, bit 1 with a TLB flush; frame. */
+  /** Queued in the buffer: an alias; bit 0 writable, bit 1 with a TLB flush, level of the table from bit 8; frame. */
   queue_alias: 41,
   /** Command, bit 16 when appended to the entry before; its first argument. */
   queue_mmuext: 42,
@@ -69,7 +70,6 @@ export const MARK = {
   context_switch_ret: 46,
   do_mas_munmap: 47,
   dup_mmap: 48,
-  begin_new_exec: 49,
   gntdev_map_grant_pages: 50,
   change_protection: 51,
   move_page_tables: 52,

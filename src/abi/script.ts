@@ -56,8 +56,9 @@ export const OP = {
   kill: 17,
   /** An object of COUNT pages gets number A. */
   object: 18,
-  /** The recording ends here. */
+  /** The recording ends here; begins here. */
   end: 19,
+  begin: 20,
 } as const;
 export type OpCode = (typeof OP)[keyof typeof OP];
 /** Objects a script can have. */

@@ -52,18 +52,31 @@ import {
 } from './map.js';
 import { MARK } from '../../../src/abi/marks.js';
 import { mark } from '../../kernel/mark.js';
+import { enterLazyMmu, leaveLazyMmu } from '../../kernel/lazy.js';
 
 const pageVa = (v: Vma, i: number): Va => addVa(vmaStart(v), i * PAGE_SIZE);
 const rights = (map: GrantMap): number => (peek(grantMap.readonly(map)) !== 0 ? GNTMAP_readonly : 0);
 
-/** Makes the tables and notes each entry's machine address; false when memory is short. */
+/**
+ * Makes the tables and notes each entry's machine address; false when memory is short. apply_to_page_range: per table
+ * one look under its lock, in lazy-MMU mode, for nothing is stored.
+ */
 export function* findGrantPtes(c: KernelCpu, m: Mm, map: GrantMap, v: Vma): Steps<boolean> {
-  for (let i = 0; i < mapCount(map); i++) {
-    const table = yield* makeL1(c, m, pageVa(v, i));
+  const n = mapCount(map);
+  for (let first = 0; first < n;) {
+    const end = Math.min(n, firstOfNextTable(v, first, n));
+    const table = yield* makeL1(c, m, pageVa(v, first));
     if (table === PFN_NONE) return false;
     const mfn = yield* pfnToMfn(c, table);
-    poke(entryOf(map, i) + GE_PTE_LO, machineLo(mfn, indexAt(pageVa(v, i), 1)));
-    poke(entryOf(map, i) + GE_PTE_HI, machineHi(mfn));
+    yield* klock(c, ptlOf(c, table), RANK.guestPteLock);
+    enterLazyMmu(c);
+    for (let i = first; i < end; i++) {
+      poke(entryOf(map, i) + GE_PTE_LO, machineLo(mfn, indexAt(pageVa(v, i), 1)));
+      poke(entryOf(map, i) + GE_PTE_HI, machineHi(mfn));
+    }
+    yield* leaveLazyMmu(c);
+    yield* kunlock(c, ptlOf(c, table));
+    first = end;
   }
   return true;
 }
