@@ -41,6 +41,8 @@ export const STEP_AGAIN = 0;
 /** Nothing to do before something wakes it. */
 export const STEP_SLEEP = 1;
 export const STEP_EXIT = 2;
+/** This thread alone exits; the others of its process go on. */
+export const STEP_EXIT_THREAD = 3;
 
 /** A user program (or kernel thread): one bounded quantum per call, all state in the task's words. */
 export interface Program {

@@ -17,6 +17,8 @@ import { klock, kunlock } from './lock.js';
 import type { Mm } from './mm.js';
 import { kernel } from './records.js';
 import { dropMmRefHere } from './switch.js';
+import { MARK } from '../../src/abi/marks.js';
+import { mark } from './mark.js';
 
 /** Makes the vCPUs in the set (lo, hi) leave `m`; returns when all have. */
 export function* crossCallDropMm(c: KernelCpu, lo: number, hi: number, m: Mm): Steps<void> {
@@ -45,7 +47,9 @@ export function* crossCallDropMm(c: KernelCpu, lo: number, hi: number, m: Mm): S
 export function* serveCrossCall(c: KernelCpu): Steps<void> {
   const pending = kernel.callPending(c.k);
   if (!(yield* isMember(pending, c.id))) return;
+  mark(c, MARK.cross_call);
   yield* dropMmRefHere(c, (yield* ldOnce(kernel.callMm(c.k))) as Mm); // raced on purpose: stable while a bit is set
+  mark(c, MARK.cross_call_ret);
   yield* leaveSet(pending, c.id);
   wake(pending + (c.id >> 5));
 }

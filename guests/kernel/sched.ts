@@ -7,7 +7,7 @@
  */
 import { add, ldOnce, peek, poke, st } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
-import { STEP_AGAIN, STEP_EXIT, STEP_SLEEP, type KernelCpu } from './context.js';
+import { STEP_AGAIN, STEP_EXIT, STEP_EXIT_THREAD, STEP_SLEEP, type KernelCpu } from './context.js';
 import { COUNT } from './counters.js';
 import { count } from './count.js';
 import { closeFiles } from './file.js';
@@ -75,7 +75,7 @@ export function* runTask(c: KernelCpu, t: Task, sequence: number): Steps<void> {
   const program = c.programs[peek(task.program(t))];
   if (program !== undefined && (yield* ldOnce(task.killed(t))) === 0) answer = yield* program.step(c, t);
   if ((yield* ldOnce(task.killed(t))) !== 0) answer = STEP_EXIT; // raced on purpose: a signal may come at any time
-  if (answer === STEP_EXIT) yield* doExit(c, t);
+  if (answer === STEP_EXIT || answer === STEP_EXIT_THREAD) yield* doExit(c, t, answer === STEP_EXIT);
   else {
     const now = peek(task.mm(t)) as Mm; // execve has changed it
     if (now !== 0) yield* enterLazyTlb(c, now);
@@ -85,16 +85,16 @@ export function* runTask(c: KernelCpu, t: Task, sequence: number): Steps<void> {
   }
 }
 
-/** do_exit: threads of the mm are told, the mm goes, then the files. */
-export function* doExit(c: KernelCpu, t: Task): Steps<void> {
+/** do_exit: when the whole `group` goes, the threads of the mm are told; the mm goes, then the files. */
+export function* doExit(c: KernelCpu, t: Task, group = true): Steps<void> {
   yield* count(c, COUNT.exits);
   const m = peek(task.mm(t)) as Mm;
   const signal = yield* ldOnce(task.killed(t)); // raced on purpose: the first signal stays
-  mark(c, MARK.do_group_exit);
+  if (group) mark(c, MARK.do_group_exit);
   mark(c, MARK.do_exit, signal);
   yield* st(task.status(t), signal);
   if (m !== 0) {
-    yield* killOthers(c, m, t, SIGKILL);
+    if (group) yield* killOthers(c, m, t, SIGKILL);
     yield* enterLazyTlb(c, m);
     yield* st(task.mm(t), 0);
     yield* mmPut(c, m);

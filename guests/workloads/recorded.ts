@@ -10,6 +10,8 @@
 import type { Va } from '../../src/abi/frames.js';
 import { MARK } from '../../src/abi/marks.js';
 import {
+  ACTOR_ELSEWHERE,
+  ACTOR_MAIN,
   ACTOR_OTHER,
   OP,
   OP_A,
@@ -24,11 +26,21 @@ import {
   SCRIPT_COUNT,
   SCRIPT_CURSOR,
   SCRIPT_HEADER,
+  SCRIPT_UP,
 } from '../../src/abi/script.js';
-import { add, ldOnce, peek, poke, stOnce } from '../../src/sync/primitives.js';
+import { add, ldOnce, peek, poke, stOnce, wake } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
+import { startVcpu } from '../guest.js';
+import type { KernelParams } from '../kernel/boot.js';
 import { forkTask } from '../kernel/clone.js';
-import { STEP_AGAIN, STEP_EXIT, STEP_SLEEP, type KernelCpu, type Program } from '../kernel/context.js';
+import {
+  STEP_AGAIN,
+  STEP_EXIT,
+  STEP_EXIT_THREAD,
+  STEP_SLEEP,
+  type KernelCpu,
+  type Program,
+} from '../kernel/context.js';
 import { execTask, newProcessMm } from '../kernel/exec.js';
 import { mmapFile } from '../kernel/file-map.js';
 import { mark } from '../kernel/mark.js';
@@ -36,6 +48,8 @@ import { mm, type Mm } from '../kernel/mm.js';
 import { madviseDontneed, mmapAnon, munmap } from '../kernel/mmap.js';
 import { mprotect, mremap } from '../kernel/mprotect.js';
 import { inodeAlloc, type Inode } from '../kernel/page-cache.js';
+import { kernel } from '../kernel/records.js';
+import { vcpuLoop } from '../kernel/sched.js';
 import { killTask, task, taskAlloc, taskArg, taskStart, taskWord, wakeAll, type Task } from '../kernel/task.js';
 import { userTouch } from '../kernel/user.js';
 import { quietProgram } from './quiet.js';
@@ -44,6 +58,7 @@ import { closeGrants, forgetGrants, mapGrants, openGrants } from './recorded-gra
 /** Arguments: the script; objects by number. */
 const SCRIPT = 0;
 const OBJECTS = 1;
+const ELSEWHERE = 5;
 /** State: which actor this task is (forkTask stores it as the stage). */
 const ACTOR = 0;
 
@@ -56,9 +71,12 @@ export const recorded: Program = Object.freeze({
     if (cursor >= peek(script + SCRIPT_COUNT)) return STEP_EXIT;
     const op = script + SCRIPT_HEADER + cursor * OP_WORDS;
     if (peek(op + OP_ACTOR) !== peek(taskWord(t, ACTOR))) return STEP_SLEEP;
-    if (peek(op + OP_CODE) === OP.exit) {
+    const code = peek(op + OP_CODE);
+    // raced on purpose: each death wakes
+    if (code === OP.end && (yield* ldOnce(kernel.liveTasks(c.k))) > 1) return STEP_SLEEP;
+    if (code === OP.exit || code === OP.exitThread) {
       yield* nextTurn(c, script, cursor);
-      return STEP_EXIT;
+      return code === OP.exit ? STEP_EXIT : STEP_EXIT_THREAD;
     }
     yield* perform(c, t, op);
     yield* nextTurn(c, script, cursor);
@@ -98,6 +116,14 @@ function* perform(c: KernelCpu, t: Task, op: number): Steps<void> {
       return;
     case OP.thread:
       yield* startThread(c, t, a);
+      return;
+    case OP.prepareOther:
+      poke(task.args(t) + ELSEWHERE, yield* newProcess(c, taskArg(t, SCRIPT), ACTOR_ELSEWHERE, a));
+      return;
+    case OP.startOther:
+      if (taskArg(t, ELSEWHERE) !== 0) yield* taskStart(c, taskArg(t, ELSEWHERE) as Task);
+      return;
+    case OP.pass:
       return;
     case OP.exec:
       yield* execTask(c, t);
@@ -171,13 +197,44 @@ function* startThread(c: KernelCpu, t: Task, id: number): Steps<void> {
   yield* taskStart(c, other);
 }
 
-/** The process that follows the script at `script`, on vCPU 0; false when memory is short. */
-export function* startRecorded(c: KernelCpu, script: number): Steps<boolean> {
+/** A process that follows the script as `actor` on vCPU `id`, not started yet; 0 when memory is short. */
+function* newProcess(c: KernelCpu, script: number, actor: number, id: number): Steps<Task> {
   const m = yield* newProcessMm(c);
   const t = m === 0 ? (0 as Task) : yield* taskAlloc(c, c.programs.indexOf(recorded), m, 0 as Task);
-  if (t === 0) return false;
+  if (t === 0) return t;
   poke(task.args(t) + SCRIPT, script);
-  poke(task.cpu(t), 1);
-  yield* taskStart(c, t);
+  poke(taskWord(t, ACTOR), actor);
+  poke(task.cpu(t), id + 1);
+  return t;
+}
+
+/** Starts the script at `script`: its main process, on vCPU 0; false when memory is short. */
+export function* startRecorded(c: KernelCpu, script: number): Steps<boolean> {
+  const t = yield* newProcess(c, script, ACTOR_MAIN, 0);
+  if (t !== 0) yield* taskStart(c, t);
+  return t !== 0;
+}
+
+/** Waits until every vCPU has booted, so that no boot falls into the recording. */
+function* allUp(c: KernelCpu, script: number): Steps<void> {
+  const up = script + SCRIPT_UP;
+  yield* add(up, 1);
+  wake(up);
+  for (;;) {
+    const seen = yield* ldOnce(up); // raced on purpose: a count of who is there
+    if (seen === peek(kernel.nrVcpus(c.k))) return;
+    yield* c.g.relax(up, seen);
+  }
+}
+
+/** What vCPU `c` does from its boot on, until nothing is left to run; the first one starts the script. False: no start. */
+export function* recordedLife(c: KernelCpu, p: KernelParams, script: number): Steps<boolean> {
+  if (!(yield* startVcpu(c, p))) return false;
+  yield* allUp(c, script);
+  if (c.id === 0) {
+    if (!(yield* startRecorded(c, script))) return false;
+    yield* stOnce(kernel.started(c.k), 1); // raced on purpose: idle vCPUs look
+  }
+  yield* vcpuLoop(c, true);
   return true;
 }

@@ -65,6 +65,9 @@ export const MARK = {
   /** Index, bit 16 when appended; frame of the table. */
   queue_update: 43,
   leave_lazy_mmu: 44,
+  /** Another vCPU asked for something; what is done for it is not the process's. */
+  cross_call: 54,
+  cross_call_ret: 55,
   /** A context switch: what is done inside is not the process's. */
   context_switch: 45,
   context_switch_ret: 46,

@@ -1,13 +1,15 @@
 /**
  * Scripts: what the programs of a recording did, system call by system call, as words that a guest program follows.
  *
- * Layout: a header (cursor, number of operations), then operations of OP_WORDS words: code, actor, then arguments.
+ * Layout: a header (cursor, number of operations, vCPUs up), then operations of OP_WORDS words: code, actor, then arguments.
  * Addresses are page numbers, two words. The cursor is the operation whose turn it is: one order for all actors.
  * Source: ../linux-teardown (marks, pagefault steps).
  */
 export const SCRIPT_CURSOR = 0;
 export const SCRIPT_COUNT = 1;
-export const SCRIPT_HEADER = 2;
+/** vCPUs that have booted: the first operation waits for all. */
+export const SCRIPT_UP = 2;
+export const SCRIPT_HEADER = 3;
 export const OP_WORDS = 8;
 
 /** Word of an operation. */
@@ -23,6 +25,10 @@ export const OP_C = 7;
 /** Who does an operation: the main thread; its second thread or forked child. */
 export const ACTOR_MAIN = 0;
 export const ACTOR_OTHER = 1;
+/** Another process. */
+export const ACTOR_ELSEWHERE = 2;
+/** Nobody: whoever is left waits for a signal. */
+export const ACTOR_NOBODY = 3;
 
 export const OP = {
   /** The program's own mark; A: index of its name. */
@@ -56,10 +62,15 @@ export const OP = {
   kill: 17,
   /** An object of COUNT pages gets number A. */
   object: 18,
-  /** The recording ends here; begins here. */
+  /** The recording ends here, when nobody else is left; begins here. */
   end: 19,
   begin: 20,
+  /** This thread alone exits. */
+  exitThread: 21,
+  /** Another process is made, for vCPU A; it runs from `startOther` on. */
+  prepareOther: 22,
+  startOther: 23,
+  /** Nothing is done: who does it has run. */
+  pass: 24,
 } as const;
 export type OpCode = (typeof OP)[keyof typeof OP];
-/** Objects a script can have. */
-export const SCRIPT_OBJECTS = 4;

@@ -2,6 +2,7 @@
 import { Option, type Command } from 'commander';
 import { LabError } from '../abi/errors.js';
 import { BUILDS, conform, type Build, type ConformProgress } from '../lab/tape/conform.js';
+import { DEFAULT_DESIGN, RECORDED_DESIGNS } from '../lab/linux/designs.js';
 import { differenceText, jsonText, summaryText } from '../lab/tape/report.js';
 import { EXIT_OK, EXIT_UNEXPECTED } from './exit.js';
 import { interruptible } from './interrupt.js';
@@ -14,6 +15,7 @@ interface ConformFlags {
   readonly build?: Build;
   readonly stopFirst?: true;
   readonly quantum?: number;
+  readonly design?: string;
   readonly threads?: number;
   readonly json?: true;
   readonly quiet?: true;
@@ -21,13 +23,15 @@ interface ConformFlags {
 
 const EXAMPLES = `
 Without files, the recordings that come with the project are replayed. A folder stands for the recordings in it.
-Every tape is replayed in both builds, and is equal only if it is in both.
+Every tape is replayed in both builds, and is equal only if it is in both. Recordings of Linux's teardown are told from
+tapes by their fields: the same address space ends the same way in our kernel, and what both did is compared.
 
 Examples:
   $ xenolith conform
   $ xenolith conform recordings/ more.jsonl.gz --json
   $ xenolith conform pagetable.jsonl --tape main-pagetable-12
   $ xenolith conform grant.jsonl --build controlled --stop-first
+  $ xenolith conform test/data/linux --design notifier
 
 Exit codes: 0 all tapes equal, 1 some differ or interrupted, 2 a file cannot be read or a line is no tape, 3 the laboratory broke.
 `;
@@ -41,6 +45,11 @@ export function addConform(program: Command, t: Terminal, done: (code: number) =
     .option('--tape <id>', 'only the tape of this id, or all that begin with it when it ends in *')
     .addOption(new Option('--build <build>', 'one build of the laboratory only').choices(BUILDS))
     .option('--quantum <n>', 'preempt and continue hypercalls at every nth check', whole(1, 1_000_000))
+    .addOption(
+      new Option('--design <name>', "the design of our kernel, for recordings of Linux's teardown")
+        .choices(RECORDED_DESIGNS)
+        .default(DEFAULT_DESIGN),
+    )
     .option('--threads <n>', 'threads of each build (default: one a core)', whole(1, 256))
     .option('--stop-first', 'end at the first tape that differs')
     .option('--json', 'the report as JSON on stdout')
@@ -62,6 +71,7 @@ async function conformFiles(files: readonly string[], flags: ConformFlags, t: Te
         tape: flags.tape,
         stopFirst: flags.stopFirst,
         quantum: flags.quantum,
+        design: flags.design,
         threads: flags.threads,
         keep: json,
         stop: t.gone === undefined ? stop : AbortSignal.any([stop, t.gone]),

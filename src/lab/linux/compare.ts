@@ -16,7 +16,8 @@ export interface Mismatch {
   readonly field: string;
   readonly expected: unknown;
   readonly actual: unknown;
-  /** Steps around the first that differs. */
+  /** Of the first step that differs: its index, and what is around it. */
+  readonly index?: number;
   readonly around?: { readonly expected: readonly string[]; readonly actual: readonly string[] };
 }
 
@@ -119,10 +120,13 @@ function steadyLines(r: Recording, lines: readonly string[]): string[] {
   });
 }
 
+/** Attributed by processor and time, the faults of a second thread are not in the recordings: a SIGSEGV has none. */
+const NOT_ATTRIBUTED: ReadonlySet<string> = new Set(['x:page_fault']);
+
 /** Two processors: the totals that all runs agreed on. */
 function compareStable(r: Recording, ours: Recorded): Mismatch[] {
   const totals = without(r.totals, sum(idleSwitches(stepsOf(r))));
-  const stable = fieldsOf(totals, ours.totals).filter((f) => !(f in r.varies.totals));
+  const stable = fieldsOf(totals, ours.totals).filter((f) => !(f in r.varies.totals) && !NOT_ATTRIBUTED.has(f));
   return [...compareStatus(r, ours), ...compareCounts(r, 'total', totals, ours.totals, stable)];
 }
 
@@ -140,7 +144,7 @@ function compareOrder(expected: readonly string[], actual: readonly string[]): M
     if (expected[i] === actual[i]) continue;
     const part = (lines: readonly string[]): string[] => lines.slice(Math.max(0, i - AROUND), i + AROUND + 1);
     const around = { expected: part(expected), actual: part(actual) };
-    return [{ phase: 'order', field: `step ${String(i)}`, expected: expected[i], actual: actual[i], around }];
+    return [{ phase: 'order', field: `step ${String(i)}`, expected: expected[i], actual: actual[i], index: i, around }];
   }
   return [];
 }

@@ -38,10 +38,13 @@ const PARTS = {
   heap: { first: 473, pages: 34 },
 } as const;
 const PROGRAM_PAGES = 194;
-/** In the area of mmap: the second thread's guard page and stack, then vvar, then vdso. */
-const THREAD_GUARD = MMAP + 200;
-const THREAD_STACK = MMAP + 201;
-const THREAD_STACK_PAGES = 32;
+/** In the area of mmap: what a thread faults in; the second thread's guard page and stack; vvar, vdso. */
+const FAULTED = MMAP - (447 - 315) * L1_PAGES;
+const FAULTED_PAGES = 32 * L1_PAGES;
+const FAULTED_BEFORE = 28;
+const THREAD_STACK_PAGES = 2048;
+const THREAD_STACK = MMAP + 200 - THREAD_STACK_PAGES;
+const THREAD_GUARD = THREAD_STACK - 1;
 const VVAR = MMAP + 256;
 const VVAR_PAGES = 4;
 const VDSO = VVAR + VVAR_PAGES;
@@ -110,6 +113,9 @@ export function layProgram(s: Script, r: Recording, threads: boolean, mapsLater:
   map(THREAD_STACK, THREAD_STACK_PAGES, VM_RW);
   s.op(0, OP.thread, 0, 0, 1);
   s.op(1, OP.touch, THREAD_STACK + THREAD_STACK_PAGES - 1, 1, 1);
+  if (!r.case.startsWith('thr-fault')) return;
+  map(FAULTED, FAULTED_PAGES, VM_RW);
+  s.op(1, OP.touch, FAULTED, FAULTED_BEFORE, 1, L1_PAGES);
 }
 
 function layFileParts(s: Script): void {

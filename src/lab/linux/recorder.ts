@@ -26,6 +26,7 @@ export type Counts = Record<string, number>;
 export interface Recorded {
   readonly totals: Counts;
   readonly byPhase: Record<string, Counts>;
+  /** Of one processor after the other. */
   readonly steps: readonly string[];
   /** Signal that ended the first process to exit, 0 none. */
   readonly status: number | undefined;
@@ -47,7 +48,10 @@ const MARK_NAMES: ReadonlyMap<number, MarkName> = new Map(
 /** State of one processor. */
 interface Processor {
   readonly phase: Phase;
+  readonly steps: StepWriter;
   switching: boolean;
+  /** Serving another processor: its buffers are nobody's in the recordings, its hypercalls are counted. */
+  serving: boolean;
   /** Number and first argument of the call being entered. */
   call: readonly [number, number];
 }
@@ -57,16 +61,12 @@ export class Recorder {
   readonly byPhase: Record<string, Counts> = {};
   readonly #names: readonly string[];
   readonly #processors = new Map<number, Processor>();
-  readonly #steps: StepWriter;
   #started = false;
   #ended = false;
   #status: number | undefined;
 
   constructor(names: readonly string[]) {
     this.#names = names;
-    this.#steps = new StepWriter((field, n) => {
-      this.#total(field, n);
-    });
   }
 
   /** Takes the next event of all processors. */
@@ -77,12 +77,22 @@ export class Recorder {
   }
 
   result(): Recorded {
-    return { totals: this.totals, byPhase: this.byPhase, steps: this.#steps.lines, status: this.#status };
+    return {
+      totals: this.totals,
+      byPhase: this.byPhase,
+      steps: [...this.#processors.values()].flatMap((p) => p.steps.lines),
+      status: this.#status,
+    };
   }
 
   #processor(actor: number): Processor {
-    let p = this.#processors.get(actor);
-    if (p === undefined) this.#processors.set(actor, (p = { phase: new Phase(), switching: false, call: [0, 0] }));
+    const known = this.#processors.get(actor);
+    if (known !== undefined) return known;
+    const steps = new StepWriter((field, n) => {
+      this.#total(field, n);
+    });
+    const p: Processor = { phase: new Phase(), steps, switching: false, serving: false, call: [0, 0] };
+    this.#processors.set(actor, p);
     return p;
   }
 
@@ -100,6 +110,7 @@ export class Recorder {
   #mark(p: Processor, name: MarkName | undefined, detail: number, word: number): void {
     if (name === 'context_switch') p.switching = true;
     else if (name === 'context_switch_ret') p.switching = false;
+    else if (name === 'cross_call' || name === 'cross_call_ret') p.serving = name === 'cross_call';
     else if (name === 'begin') this.#started = true;
     else if (name === 'end') this.#ended = true;
     else if (name === 'do_exit' && this.#started) this.#exited(p, detail);
@@ -111,7 +122,7 @@ export class Recorder {
     if (!this.#started || this.#ended) return;
     const name = this.#names[index] ?? '?';
     p.phase.userMark(name);
-    this.#steps.line(`mark ${name}`);
+    p.steps.line(`mark ${name}`);
   }
 
   /** A task exits; the first one's signal is the result, also when it exits as another program after the end. */
@@ -123,12 +134,13 @@ export class Recorder {
   #point(p: Processor, name: MarkName, detail: number, word: number): void {
     p.phase.enter(name);
     if (name === 'set_pte') this.#count(p, 'set_pte');
-    else if (name === 'set_upper') this.#count(p, this.#steps.setUpper(detail, word));
+    else if (name === 'set_upper') this.#count(p, p.steps.setUpper(detail, word));
     else if (name === 'flush') {
+      if (p.serving) return;
       this.#count(p, 'batches');
       this.#count(p, 'batch_entries', detail);
-      this.#steps.flush(detail, word);
-    } else this.#steps.point(name, detail, word);
+      p.steps.flush(detail, word);
+    } else p.steps.point(name, detail, word);
   }
 
   #hypervisorEvent(p: Processor, e: TraceEntry): void {
@@ -138,7 +150,7 @@ export class Recorder {
     else if (e.event === EVENT.ptwrEmulate) this.#count(p, 'x:ptwr_emulation');
     else if (e.event === EVENT.pageFault) {
       this.#count(p, 'x:page_fault');
-      this.#steps.line('pagefault');
+      p.steps.line('pagefault');
     }
   }
 
@@ -151,6 +163,6 @@ export class Recorder {
       n = arg2;
       this.#total(arg0 === GNTTABOP_map_grant_ref ? 'x:gnt_map_ops' : 'x:gnt_unmap_ops', n);
     } else if (nr === HYPERVISOR_update_va_mapping) n = 1;
-    this.#steps.hypercall(name, n);
+    p.steps.hypercall(name, n);
   }
 }

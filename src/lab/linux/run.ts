@@ -6,10 +6,11 @@
  * Invariant: the machine is still when the trace is read.
  * Source: ../linux-teardown FORMAT.md.
  */
-import { HypervisorBug, LabError } from '../../abi/errors.js';
+import { HypervisorBug } from '../../abi/errors.js';
 import { hypervisorBoot } from '../../hypervisor/boot.js';
+import { vcpu } from '../../machine/cpu-record.js';
 import type { Cpu } from '../../sync/actor.js';
-import { poke, run } from '../../sync/primitives.js';
+import { peek, poke, run } from '../../sync/primitives.js';
 import type { Steps } from '../../sync/steps.js';
 import { decodeTrace } from '../../trace/decode.js';
 import { traceRegionWords, traceStart, traceStop } from '../../trace/ring.js';
@@ -36,7 +37,7 @@ export interface RecordedGuests {
   build(o: { vcpus: number; pages: number; grants: number; script: number; design: string }): Steps<RecordedDomain>;
 }
 
-/** Runs the processors of a domain side by side, to their ends. */
+/** Runs the processors of a domain side by side, to their ends: as coroutines or as threads. */
 export type Together = (d: RecordedDomain) => void;
 
 /** Events kept per processor: what a case of some thousand pages makes. */
@@ -47,6 +48,8 @@ const SPARE_PAGES = 1024;
 export interface RecordingResult {
   readonly recorded: Recorded;
   readonly mismatches: readonly Mismatch[];
+  /** Hypercalls of all processors, boot and set-up included. */
+  readonly hypercalls: number;
 }
 
 export function runRecording(
@@ -69,27 +72,14 @@ export function runRecording(
     traceStart(yield* reserveArena(traceRegionWords(built.cpus.length, RING)), built.cpus, RING);
     return built;
   });
-  together(d);
+  if (r.vcpus === 1) run(() => d.vcpu(0));
+  else together(d);
   const trace = decodeTrace(d.cpus);
   traceStop(d.cpus);
   if (trace.lost.some((n) => n > 0)) throw new HypervisorBug(`${r.id}: the trace lost events`);
   const recorder = new Recorder(script.names);
   for (const e of trace.entries) recorder.take(e);
   const recorded = recorder.result();
-  return { recorded, mismatches: compareRecorded(r, recorded) };
-}
-
-/** One processor: its vCPU, in this thread. */
-export function alone(d: RecordedDomain): void {
-  run(() => d.vcpu(0));
-}
-
-/** Designs whose exits can be held against the recordings: those that live by notifiers, as the recorded kernel does. */
-export const RECORDED_DESIGNS = Object.freeze(['notifier-async', 'notifier'] as const);
-
-export function checkDesign(name: string): void {
-  if ((RECORDED_DESIGNS as readonly string[]).includes(name)) return;
-  throw new LabError('RECORDING_DESIGN', `recordings of Linux are not held against design '${name}'`, {
-    hint: `use --design ${RECORDED_DESIGNS.join(' or ')}`,
-  });
+  const hypercalls = d.cpus.reduce((n, cpu) => n + peek(vcpu.nHypercalls(cpu)), 0);
+  return { recorded, mismatches: compareRecorded(r, recorded), hypercalls };
 }

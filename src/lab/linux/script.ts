@@ -7,7 +7,7 @@
  * Invariant: nothing here depends on a recording's id.
  * Source: ../linux-teardown FORMAT.md (mark, pagefault, results).
  */
-import { ACTOR_MAIN, ACTOR_OTHER, OP } from '../../abi/script.js';
+import { ACTOR_ELSEWHERE, ACTOR_MAIN, ACTOR_NOBODY, ACTOR_OTHER, OP } from '../../abi/script.js';
 import { DATA, dataPages, GRANTS, isWritten, layProgram, Script, VM_READ, VM_RW } from './program.js';
 import { stepsOf, type Recording, type Step } from './recording.js';
 import { TableNames } from './table-names.js';
@@ -27,6 +27,10 @@ class Writer {
   readonly #steps: readonly Step[];
   readonly #tables: TableNames;
   readonly #forks: boolean;
+  /** A second thread of the process. */
+  readonly #threads: boolean;
+  /** The processor of the thread that exits first had gone elsewhere when the last one ended the address space. */
+  readonly #elsewhere: boolean;
   /** Where the grants are, and how many pages from there on. */
   #grantsAt = GRANTS;
 
@@ -36,8 +40,11 @@ class Writer {
     this.#tables = new TableNames(this.#steps);
     const marks = this.#marks();
     this.#forks = marks.includes('fork');
-    const threads = !this.#forks && this.#steps.some((s) => s.by === 'thread');
-    layProgram(this.script, r, threads, marks.includes('mapped'));
+    this.#threads = !this.#forks && this.#steps.some((s) => s.by === 'thread');
+    const leaves = r.varies.totals['leave_mm'] ?? [r.totals['leave_mm'] ?? 0];
+    this.#elsewhere = this.#threads && Math.min(...leaves) === 1;
+    layProgram(this.script, r, this.#threads, marks.includes('mapped'));
+    if (this.#elsewhere) this.script.op(ACTOR_MAIN, OP.prepareOther, 0, 0, 1 - this.#lastOut());
     this.script.op(ACTOR_MAIN, OP.begin);
   }
 
@@ -49,18 +56,44 @@ class Writer {
     this.#steps.forEach((s, i) => {
       const actor = actorOf(s);
       if (actor === undefined) return;
-      if (s.kind === 'mark') this.#mark(actor, String(s.args[0]));
+      if (s.kind === 'mark') this.#mark(actor, String(s.args[0]), this.#unmaps(i));
       else if (s.kind === 'pagefault') this.#touched(actor, s, i);
-      else if (s.kind === 'do_group_exit') this.#exit(actor);
+      else if (s.kind === 'do_group_exit' && !this.#threads) this.#exit(actor);
+      else if (s.kind === 'exit_mmap' && this.#threads) this.#exitThreads();
     });
     return this.script;
   }
 
   #exit(actor: number): void {
     const status = number(this.#r.results['status'], 0);
-    if (actor === ACTOR_OTHER && !this.#forks) return;
     if (actor === ACTOR_MAIN && status === SIGKILL) this.script.op(actor, OP.kill, 0, 0, SIGKILL);
     else if (actor === ACTOR_OTHER || status === 0) this.script.op(actor, OP.exit);
+  }
+
+  /** The thread that ends the address space; each thread has the processor of its number. */
+  #lastOut(): number {
+    const end = this.#steps.find((s) => s.kind === 'exit_mmap');
+    return (end === undefined ? undefined : actorOf(end)) ?? ACTOR_MAIN;
+  }
+
+  /** Both threads exit, in the recorded order; or the second one is killed by what it touches, and the first with it. */
+  #exitThreads(): void {
+    const { script: s } = this;
+    const last = this.#lastOut();
+    if (number(this.#r.results['status'], 0) !== 0) {
+      s.op(ACTOR_OTHER, OP.touch, ...this.#grants(), 1);
+      s.op(ACTOR_NOBODY, OP.pass);
+      return;
+    }
+    if (this.#elsewhere) s.op(ACTOR_MAIN, OP.startOther);
+    s.op(1 - last, OP.exitThread);
+    if (this.#elsewhere) s.op(ACTOR_ELSEWHERE, OP.pass);
+    s.op(last, OP.exitThread);
+    if (this.#elsewhere) s.op(ACTOR_ELSEWHERE, OP.end);
+  }
+
+  #grants(): [number, number] {
+    return [this.#grantsAt, this.#r.grants];
   }
 
   /** The page that a fault of the program was about. */
@@ -82,34 +115,41 @@ class Writer {
     return undefined;
   }
 
+  /** Whether a munmap was made between the mark at `at` and the next. */
+  #unmaps(at: number): boolean {
+    const rest = this.#steps.slice(at + 1);
+    const next = rest.findIndex((s) => s.kind === 'mark');
+    return rest.slice(0, next < 0 ? rest.length : next).some((s) => s.kind === 'do_mas_munmap');
+  }
+
   #lastMark(at: number): unknown {
     return this.#steps.slice(0, at).findLast((s) => s.kind === 'mark')?.args[0];
   }
 
   /** The mark, and the call that the program made after it. */
-  #mark(actor: number, name: string): void {
+  #mark(actor: number, name: string, unmaps: boolean): void {
     const { script: s } = this;
     const r = this.#r;
-    const grants = (): [number, number] => [this.#grantsAt, r.grants];
+    const grants = this.#grants();
     if (name === 'tiny') {
       s.op(actor, OP.end);
       s.op(actor, OP.exit);
       return;
     }
     s.mark(actor, name);
-    if (name === 'munmap') {
-      if (r.grants > 0) s.op(actor, OP.munmap, ...grants());
+    if (name === 'munmap' && unmaps) {
+      if (r.grants > 0) s.op(actor, OP.munmap, ...grants);
       else s.op(actor, OP.munmap, DATA, dataPages(r));
     } else if (name === 'munmap-part') {
       const first = number(r.results['part'], 0);
       s.op(actor, OP.munmap, this.#grantsAt + first, number(r.results['partn'], 0));
       if (first === 0) this.#grantsAt += number(r.results['partn'], 0);
-    } else if (name === 'mprotect') s.op(actor, OP.mprotect, ...grants(), VM_READ);
-    else if (name === 'mprotect-back') s.op(actor, OP.mprotect, ...grants(), VM_RW);
-    else if (name === 'madvise') s.op(actor, OP.madvise, ...grants());
+    } else if (name === 'mprotect') s.op(actor, OP.mprotect, ...grants, VM_READ);
+    else if (name === 'mprotect-back') s.op(actor, OP.mprotect, ...grants, VM_RW);
+    else if (name === 'madvise') s.op(actor, OP.madvise, ...grants);
     else if (name === 'mremap') this.#mremap(actor);
     else if (name === 'touch' && r.grants > 0) s.op(actor, OP.touch, this.#grantsAt, 1);
-    else if (name === 'read') s.op(actor, OP.touch, ...grants());
+    else if (name === 'read') s.op(actor, OP.touch, ...grants);
     else if (name === 'close') s.op(actor, OP.close);
     else if (name === 'unmap-ioctl') s.op(actor, OP.forget);
     else if (name === 'fork') s.op(actor, OP.fork);

@@ -21,6 +21,8 @@ export interface ReplayOptions {
   readonly tape?: string | undefined;
   /** Preempts hypercalls at each check of this number; absent: never. */
   readonly quantum?: number | undefined;
+  /** The design of the kernel that a recording of Linux is held against; absent: the one as merged. */
+  readonly design?: string | undefined;
   /** Ends at the first tape that differs. */
   readonly stopFirst?: boolean | undefined;
 }

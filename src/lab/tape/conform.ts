@@ -117,9 +117,9 @@ class ConformRun {
   }
 
   async #hand(file: string, lines: readonly Line[], part: number): Promise<void> {
-    const { tape, quantum, stopFirst } = this.#o;
+    const { tape, quantum, design, stopFirst } = this.#o;
     const texts = lines.map((l) => [l.line, l.text] as const);
-    const task: BatchTask = { file, lines: texts, tape, quantum, stopFirst, stopped: this.#stopped };
+    const task: BatchTask = { file, lines: texts, tape, quantum, design, stopFirst, stopped: this.#stopped };
     const answers = Promise.all(this.#pools.map((p) => p.run(task)));
     // A failure is heard when its turn comes.
     answers.catch(() => undefined);

@@ -16,15 +16,16 @@ export interface InputFile {
 
 const RECORDING = /\.jsonl(\.gz)?$/;
 /** Below the package's folder, of which this file is part as a source and, two folders deeper, as built. */
-const SHIPPED = 'test/data/tapes';
+const SHIPPED = ['test/data/tapes', 'test/data/linux'];
 const UP = import.meta.url.includes('/dist/') ? '../../../../../' : '../../../';
 
-/** The folder of recordings that come with the project. */
-export const shippedTapes = (): string => fileURLToPath(new URL(UP + SHIPPED, import.meta.url));
+/** The folders of recordings that come with the project. */
+export const shippedTapes = (): string[] =>
+  SHIPPED.map((folder) => fileURLToPath(new URL(UP + folder, import.meta.url)));
 
 /** The files that `named` stands for, folders expanded; all shipped ones when nothing is named. */
 export function inputFiles(named: readonly string[]): InputFile[] {
-  return (named.length === 0 ? [shippedTapes()] : named).flatMap(expand);
+  return (named.length === 0 ? shippedTapes() : named).flatMap(expand);
 }
 
 function expand(path: string): InputFile[] {
