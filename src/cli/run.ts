@@ -68,6 +68,11 @@ async function run(file: string, flags: RunFlags, t: Terminal): Promise<number> 
   const catalog = loadCatalog();
   const known = catalog.designs.map((d) => d.name);
   const scenario = override(readScenario(file, catalog), asOverride(flags), known);
+  if (scenario.domains.every((d) => d.workloads.length === 0)) {
+    throw new LabError('NOTHING_TO_RUN', `scenario '${scenario.name}' has no workloads`, {
+      hint: scenario.small === undefined ? 'give a domain a workload' : 'search its schedules with xenolith explore',
+    });
+  }
   const progress = new Progress(t, flags.quiet === true);
   log.info({ file, scenario: scenario.name, seed: scenario.seed, designs: scenario.designs }, 'run');
   const report = await interruptible(t, (stop) => {

@@ -6,7 +6,8 @@ import { randomWalk } from '../../../src/explore/random-walk.js';
 import { words } from '../../../src/ops/memory.js';
 import { parseScenario } from '../../../src/scenario/load.js';
 import { loadCatalog } from '../../../src/lab/catalog.js';
-import { build, smallScenario } from './small.js';
+import { smallScenario } from './scenario.js';
+import { build } from './small.js';
 
 const CASES = [
   ['exit-revoke', 'zap-pte'],

@@ -1,14 +1,8 @@
-/** Small scenarios for tests: the shipped ones by name, built in this process. */
-import { loadCatalog } from '../../../src/lab/catalog.js';
+/** Small scenarios for tests, built in this process. */
 import { ExploreMachine, type ExplorePlan } from '../../../src/lab/explore/machine.js';
 import { ExploreProgram } from '../../../src/lab/explore/program.js';
-import { readScenario } from '../../../src/lab/scenario-file.js';
 import type { Scenario } from '../../../src/scenario/scenario.js';
 import { smallGuests } from '../../../workers/small.js';
-
-export function smallScenario(name: string): Scenario {
-  return readScenario(`guests/scenarios/small/${name}.yaml`, loadCatalog());
-}
 
 export function planOf(scenario: Scenario, design: string): ExplorePlan {
   if (scenario.small === undefined) throw new Error('not small');
