@@ -53,16 +53,19 @@ export class Bpor extends Reducing {
     return (this.enabled[d]! & ran) !== 0 ? left & ran : left;
   }
 
+  /**
+   * A next step is looked at against all before it when it becomes its actor's next one, and against each that comes
+   * until it is taken, so nothing is left to do for the step that was taken but to meet the others' next ones.
+   */
   protected settled(i: number, step: Footprint): void {
     const d = this.history.count;
-    this.#conflicts(i, step, d);
     this.history.push(i, step, this.#clock);
-    // The others' next steps, which have not changed, meet this one as their latest conflict with its actor.
     for (let p = 0; p < this.actors; p++) {
-      if (p === i || this.view.state[p] === ENDED) continue;
-      if (this.history.conflicts(d, this.#other.pending(this.view, p))) this.#backtrack(d, p);
+      if (this.view.state[p] === ENDED) continue;
+      const next = this.#other.pending(this.view, p);
+      if (p === i) this.#conflicts(i, next);
+      else if (this.history.conflicts(d, next)) this.#backtrack(d, p);
     }
-    if (this.view.state[i] !== ENDED) this.#conflicts(i, this.#other.pending(this.view, i), d + 1);
   }
 
   protected ended(): void {
@@ -70,7 +73,7 @@ export class Bpor extends Reducing {
   }
 
   /** The latest conflict of a step of `p` with each other actor's steps. */
-  #conflicts(p: number, step: Footprint, _at: number): void {
+  #conflicts(p: number, step: Footprint): void {
     for (let q = 0; q < this.actors; q++) {
       if (q === p) continue;
       const e = this.history.latest(q, step, 0);
