@@ -45,6 +45,10 @@ export class Bpor extends Reducing {
     return before !== next && (this.enabled[d]! & (1 << before)) !== 0 ? 1 : 0;
   }
 
+  protected override level(d: number, actor: number): number {
+    return Math.max(0, this.#most - this.#spent[d]! - this.#cost(d, actor));
+  }
+
   /** Who is still to be tried and may be: at the bound only the one that ran, unless it cannot go on. */
   protected override left(d: number): number {
     const left = super.left(d);

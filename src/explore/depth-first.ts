@@ -6,6 +6,7 @@
  * been picked, so it lies above node k and below node k-1. Whoever is on the stack was enabled there.
  * Actors are bits of a mask, at most 31.
  */
+import { TreeSize } from './tree-size.js';
 import { Nondeterminism, READY, readyMask, type Strategy, type View } from './strategy.js';
 
 /** A choice on the stack. */
@@ -46,6 +47,12 @@ export abstract class DepthFirst implements Strategy {
   protected done = new Int32Array(256);
   #choices: ChoiceNode[] = [];
   #asked = 0;
+  /** Executions that are over, and steps of the last one. */
+  #executions = 0;
+  #steps = 0;
+  /** `#executions` when the alternative being tried at a node was begun, -1 when that is not known. */
+  #begun = new Int32Array(256);
+  readonly #sizes = new TreeSize();
 
   begin(view: View): void {
     if (view.actors > MOST_ACTORS) throw new RangeError(`an exhaustive search has at most ${MOST_ACTORS} actors`);
@@ -65,6 +72,7 @@ export abstract class DepthFirst implements Strategy {
     if (d === this.chosen.length) this.grow();
     this.enabled[d] = readyMask(view);
     this.done[d] = 0;
+    this.#begun[d] = this.#executions;
     const next = this.arrive(d, view, running);
     if (next >= 0) {
       this.chosen[d] = next;
@@ -90,6 +98,8 @@ export abstract class DepthFirst implements Strategy {
 
   /** Takes the deepest alternative that is left; what lies above it is forgotten. */
   next(): boolean {
+    this.#executions++;
+    this.#steps = this.depth;
     for (;;) {
       const choice = this.#choices.at(-1);
       if (choice !== undefined && choice.at >= this.length) {
@@ -102,15 +112,28 @@ export abstract class DepthFirst implements Strategy {
       }
       const d = this.length - 1;
       if (d < 0) return false;
+      this.#learn(d);
       this.done[d]! |= 1 << this.chosen[d]!;
       const left = this.left(d);
       if (left !== 0) {
         this.chosen[d] = lowestBit(left);
+        this.#begun[d] = this.#executions;
         this.cut(d);
         return true;
       }
       this.length = d;
     }
+  }
+
+  /** Preemptions that are left once `actor` has been tried at node `d`, under a bound; -1 without one. */
+  protected level(_d: number, _actor: number): number {
+    return -1;
+  }
+
+  /** The alternative being tried at node `d` has been tried. */
+  #learn(d: number): void {
+    const k = this.level(d, this.chosen[d]!);
+    if (k >= 0 && this.#begun[d]! >= 0) this.#sizes.add(k, this.#steps - d, this.#executions - this.#begun[d]!);
   }
 
   /** Who is still to be tried at node `d`. */
@@ -128,16 +151,35 @@ export abstract class DepthFirst implements Strategy {
     const chosen = new Uint8Array(more);
     chosen.set(this.chosen);
     this.chosen = chosen;
+    this.#begun = longer(this.#begun, more);
     this.enabled = longer(this.enabled, more);
     this.todo = longer(this.todo, more);
     this.done = longer(this.done, more);
+  }
+
+  explored(): number {
+    return this.length > 0 && this.level(0, this.chosen[0]!) >= 0 ? this.#exploredByLevel() : this.#exploredByParts();
+  }
+
+  /** Under a bound alternatives differ much in size, and the sizes are learned. */
+  #exploredByLevel(): number {
+    let alternatives = 0;
+    for (let d = 0; d < this.length; d++) alternatives += bits(this.todo[d]!) - 1;
+    const density = Math.max(0.01, alternatives / Math.max(1, this.length));
+    let rest = 0;
+    for (let d = 0; d < this.length; d++) {
+      for (let left = this.left(d) & ~(1 << this.chosen[d]!); left !== 0; left &= left - 1) {
+        rest += this.#sizes.guess(this.level(d, lowestBit(left)), Math.max(1, this.#steps - d), density);
+      }
+    }
+    return this.#executions / Math.max(1, this.#executions + rest);
   }
 
   /**
    * Each alternative of a node counts as an equal part of the node's: what is behind, from the root on.
    * Source: Kilby, Slaney, Thiébaux, Walsh, Estimating Search Tree Size, AAAI 2006 (after Knuth 1975).
    */
-  explored(): number {
+  #exploredByParts(): number {
     let sum = 0;
     let part = 1;
     let c = 0;
@@ -175,6 +217,7 @@ export abstract class DepthFirst implements Strategy {
     this.todo.set(s.todo);
     this.done.set(s.done);
     this.#choices = s.choices.map((c) => ({ ...c }));
+    this.#begun.fill(-1, 0, this.length);
     this.cut(0);
   }
 }

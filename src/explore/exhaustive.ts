@@ -21,17 +21,21 @@ export class Exhaustive extends DepthFirst {
 
   protected arrive(d: number, view: View, running: number): number {
     const could = d > 0 && view.state[running] === READY;
-    const spent = d === 0 ? 0 : this.#spent[d - 1]! + this.#cost(d - 1);
+    const spent = d === 0 ? 0 : this.#spent[d - 1]! + this.#cost(d - 1, this.chosen[d - 1]!);
     this.#spent[d] = spent;
     this.todo[d] = could && spent >= this.#most ? 1 << running : this.enabled[d]!;
     return view.state[running] === READY ? running : lowestBit(this.enabled[d]!);
   }
 
-  /** 1 when the step of node `d` preempts the one before. */
-  #cost(d: number): number {
+  /** 1 when `next` preempts at node `d`. */
+  #cost(d: number, next: number): number {
     if (d === 0) return 0;
     const before = this.chosen[d - 1]!;
-    return before !== this.chosen[d] && (this.enabled[d]! & (1 << before)) !== 0 ? 1 : 0;
+    return before !== next && (this.enabled[d]! & (1 << before)) !== 0 ? 1 : 0;
+  }
+
+  protected override level(d: number, actor: number): number {
+    return this.#most === Infinity ? -1 : Math.max(0, this.#most - this.#spent[d]! - this.#cost(d, actor));
   }
 
   protected override grow(): void {
@@ -41,7 +45,8 @@ export class Exhaustive extends DepthFirst {
 
   override load(saved: unknown): void {
     super.load(saved);
-    for (let d = 0; d < this.length; d++) this.#spent[d] = d === 0 ? 0 : this.#spent[d - 1]! + this.#cost(d - 1);
+    for (let d = 0; d < this.length; d++)
+      this.#spent[d] = d === 0 ? 0 : this.#spent[d - 1]! + this.#cost(d - 1, this.chosen[d - 1]!);
   }
 }
 

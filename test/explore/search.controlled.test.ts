@@ -64,6 +64,20 @@ describe('an exhaustive search', () => {
     expect(seen.at(-1)).toBeLessThan(600);
   });
 
+  it('estimates what is left under a bound too, where alternatives differ much in size', () => {
+    const seen: number[] = [];
+    const r = search(programOf([adds(0, 40), adds(0, 40)]), exhaustive(2), {
+      every: 100,
+      progress: (p) => seen.push(p.executions + (p.remaining ?? 0)),
+    });
+    expect(r.exhausted).toBe(true);
+    expect(r.executions).toBe(2 + 2 * 39 + 2 * 39 * 39);
+    for (const total of seen.slice(2)) {
+      expect(total).toBeGreaterThan(r.executions / 3);
+      expect(total).toBeLessThan(r.executions * 3);
+    }
+  });
+
   it.each([
     ['without reduction', () => exhaustive()],
     ['of two preemptions', () => exhaustive(2)],
