@@ -31,6 +31,8 @@ export const hi64 = (): number => high[0] ?? 0;
 export const st64 = (a: number, lo: number, hi: number): void => {
   Atomics.store(longs, a >>> 1, join(lo, hi));
 };
+export const stPlain = st;
+export const stPlain64 = st64;
 export const xchg64 = (a: number, lo: number, hi: number): number =>
   split(Atomics.exchange(longs, a >>> 1, join(lo, hi)));
 export const cas64 = (a: number, oldLo: number, oldHi: number, lo: number, hi: number): number => {

@@ -21,6 +21,12 @@ export interface Ops {
   readonly ld64: (a: number) => number;
   readonly hi64: () => number;
   readonly st64: (a: number, lo: number, hi: number) => void;
+  /**
+   * Stores as a processor's plain ones: whole, and seen by others in order with this actor's other stores, but perhaps
+   * later than its own next loads are made. Any read-modify-write of the actor's makes them seen.
+   */
+  readonly stPlain: (a: number, v: number) => void;
+  readonly stPlain64: (a: number, lo: number, hi: number) => void;
   readonly xchg64: (a: number, lo: number, hi: number) => number;
   /** 64-bit compare-exchange; 1 when it took place. */
   readonly cas64: (a: number, oldLo: number, oldHi: number, lo: number, hi: number) => number;

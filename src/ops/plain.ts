@@ -68,6 +68,8 @@ export const st64 = (a: number, lo: number, hi: number): void => {
   words[a] = lo;
   words[a + 1] = hi;
 };
+export const stPlain = st;
+export const stPlain64 = st64;
 export const xchg64 = (a: number, lo: number, hi: number): number => {
   const was = ld64(a);
   st64(a, lo, hi);

@@ -35,6 +35,10 @@
     (i64.atomic.store (i32.shl (local.get $a) (i32.const 2))
       (i64.or (i64.extend_i32_u (local.get $lo))
               (i64.shl (i64.extend_i32_u (local.get $hi)) (i64.const 32)))))
+  (func (export "stPlain64") (param $a i32) (param $lo i32) (param $hi i32)
+    (i64.store (i32.shl (local.get $a) (i32.const 2))
+      (i64.or (i64.extend_i32_u (local.get $lo))
+              (i64.shl (i64.extend_i32_u (local.get $hi)) (i64.const 32)))))
   (func (export "xchg64") (param $a i32) (param $lo i32) (param $hi i32) (result i32)
     (local $v i64)
     (local.set $v

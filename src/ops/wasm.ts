@@ -5,7 +5,7 @@
  * atomic one, `ld64` moves the eight bytes as a double, which is one load and spares two calls into the shim
  * (`npm run bench -- load`). Bits that would be no number go through the shim, for an engine may alter them.
  */
-import { memory } from './memory.js';
+import { memory, words } from './memory.js';
 import type { Ops } from './ops.js';
 import { bytes } from './shim.wat.gen.js';
 
@@ -18,8 +18,6 @@ const doubles = new Float64Array(memory.buffer);
 const double = new Float64Array(1);
 /** Low and high word of the last 64-bit answer. */
 const halves = new Int32Array(double.buffer);
-/** Exponent bits: all set in infinities and in what is no number. */
-const EXPONENT = 0x7ff00000;
 
 function ld64Shim(a: number): number {
   const lo = shim.ld64(a);
@@ -27,10 +25,19 @@ function ld64Shim(a: number): number {
   return lo;
 }
 function ld64Double(a: number): number {
-  double[0] = doubles[a >>> 1] as number;
-  return ((halves[1] as number) & EXPONENT) === EXPONENT ? ld64Shim(a) : (halves[0] as number);
+  const d = doubles[a >>> 1] as number;
+  double[0] = d;
+  return Number.isNaN(d) ? ld64Shim(a) : (halves[0] as number);
 }
 export const ld64 = process.arch === 'x64' ? ld64Double : ld64Shim;
+/** On x86-64 a plain store is one, in order with the others; elsewhere it would be less than that. */
+const ORDERED = process.arch === 'x64';
+export const stPlain = ORDERED
+  ? (a: number, v: number): void => {
+      words[a] = v;
+    }
+  : shim.st;
+export const stPlain64 = ORDERED ? shim.stPlain64 : shim.st64;
 export const hi64 = (): number => halves[1] as number;
 export const xchg64 = (a: number, lo: number, hi: number): number => {
   const was = shim.xchg64(a, lo, hi);

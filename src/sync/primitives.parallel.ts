@@ -27,7 +27,7 @@ export function run<T>(body: () => T): T {
   return body();
 }
 
-export const { cas, add, and, or, xchg, cas16, ld64, hi64, st64, xchg64, cas64, fill, copy } = ops;
+export const { cas, add, and, or, xchg, cas16, ld64, hi64, st64, stPlain, stPlain64, xchg64, cas64, fill, copy } = ops;
 export const ldOnce = ops.ld;
 export const stOnce = ops.st;
 export const peek = (a: number): number => words[a] as number;
@@ -150,6 +150,8 @@ function abortCheck(cpu: Cpu): void {
   ld64,
   hi64,
   st64,
+  stPlain,
+  stPlain64,
   xchg64,
   cas64,
   fill,

@@ -104,6 +104,11 @@ export function* stOnce(a: number, v: number): Steps<void> {
   if (scheduler.point(a, POINT_WRITE | POINT_ONCE, 1)) yield;
   ops.st(a, v);
 }
+/** A store as a guest's instruction makes it (ops.ts): others may see it a little late, the actor itself never does. */
+export function* stPlain(a: number, v: number): Steps<void> {
+  if (scheduler.point(a, POINT_WRITE | POINT_ONCE, 1)) yield;
+  ops.stPlain(a, v);
+}
 export function* cas(a: number, old: number, next: number): Steps<number> {
   if (scheduler.point(a, RMW, 1)) yield;
   return ops.cas(a, old, next);
@@ -135,6 +140,10 @@ export function* ld64(a: number): Steps<number> {
 export function* st64(a: number, lo: number, hi: number): Steps<void> {
   if (scheduler.point(a, POINT_WRITE | POINT_ONCE, 2)) yield;
   ops.st64(a, lo, hi);
+}
+export function* stPlain64(a: number, lo: number, hi: number): Steps<void> {
+  if (scheduler.point(a, POINT_WRITE | POINT_ONCE, 2)) yield;
+  ops.stPlain64(a, lo, hi);
 }
 export function* xchg64(a: number, lo: number, hi: number): Steps<number> {
   if (scheduler.point(a, RMW, 2)) yield;

@@ -2,7 +2,7 @@
  * Guest memory accesses: TLB hit inline, everything else in `access.ts`.
  *
  * Invariant: a hit looks at the own request word first, so a flush, pause or death asked for is honoured before the access.
- * Lock: none. Data words are racy by nature: every access is a ONCE access.
+ * Lock: none. Data words are racy by nature: every access is a ONCE access; stores are as ordered as the processor's own.
  * Source: DESIGN decisions 5, 6; reference performance.md 2.1, 2.2 (hit path and slow path apart, small functions).
  */
 import { PAGE_WORDS, type Va } from '../abi/frames.js';
@@ -30,8 +30,8 @@ import {
   ldOnce,
   peek,
   poke,
-  st64,
-  stOnce,
+  stPlain,
+  stPlain64,
   touch,
   xchg64,
 } from '../sync/primitives.js';
@@ -92,13 +92,13 @@ export abstract class GuestMemory {
   *store(va: Va, lo: number, hi: number): Steps<void> {
     const w = peek(this.request) === 0 && (va & 7) === 0 ? tlbWrite(this.cpu, this.#tlb, va) : -1;
     if (w < 0) return yield* this.#storeSlow(va, lo, hi);
-    yield* st64(w, lo, hi);
+    yield* stPlain64(w, lo, hi);
   }
 
   *store32(va: Va, value: number): Steps<void> {
     const w = peek(this.request) === 0 && (va & 3) === 0 ? tlbWrite(this.cpu, this.#tlb, va) : -1;
     if (w < 0) return yield* this.#store32Slow(va, value);
-    yield* stOnce(w, value);
+    yield* stPlain(w, value);
   }
 
   *store16(va: Va, value: number): Steps<void> {
@@ -231,13 +231,13 @@ export abstract class GuestMemory {
     const quiet = peek(this.request) === 0;
     let w = quiet ? yield* tlbMiss(this.cpu, this.#tlb, va, ACCESS_WRITE) : yield* walkWrite(this.cpu, va);
     if (w < 0) w = yield* this.#refused(va, { bytes: 8, lo, hi, exchange: false, oldLo: 0, oldHi: 0 });
-    if (w >= 0) yield* st64(w, lo, hi);
+    if (w >= 0) yield* stPlain64(w, lo, hi);
   }
 
   *#store32Slow(va: Va, value: number): Steps<void> {
     if ((va & 3) !== 0) return yield* this.#storeBytes(va, 4, value, 0);
     const w = yield* this.#write(va, { bytes: 4, lo: value, hi: 0, exchange: false, oldLo: 0, oldHi: 0 });
-    if (w >= 0) yield* stOnce(w, value);
+    if (w >= 0) yield* stPlain(w, value);
   }
 
   /** Not aligned: both ends must be writable before the first byte is written. */

@@ -41,6 +41,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     ([a, v]): Step =>
       (o, b) => (o.st(b + a, v), 0),
   ),
+  fc.tuple(at, value).map(
+    ([a, v]): Step =>
+      (o, b) => (o.stPlain(b + a, v), 0),
+  ),
+  fc.tuple(even, value, value).map(
+    ([a, v, w]): Step =>
+      (o, b) => (o.stPlain64(b + a, v, w), o.ld64(b + a)),
+  ),
   fc.tuple(at, value, value).map(
     ([a, v, w]): Step =>
       (o, b) =>
