@@ -29,7 +29,7 @@ import type { Steps } from '../src/sync/steps.js';
 import { FIRST_REF, makeMachine, REFS } from './grants.js';
 import { mmuext } from './hypercalls.js';
 import type { Measure } from './measure.js';
-import { benchCpu, makeWorld, pageVa, refill } from './world.js';
+import { benchCpu, makeWorld, pageVa, refill, typeCounts } from './world.js';
 
 const ENTRIES = 16384;
 const PAIRS = 1024;
@@ -65,6 +65,7 @@ function updates(): Measure {
         for (const l1 of w.other.l1s) for (let i = 0; i < 512; i++) yield* clear(w.cpu, w.d, l1, i);
         return 0;
       }),
+    check: () => typeCounts(w.data),
   };
 }
 

@@ -4,8 +4,10 @@ export interface Measure {
   readonly ops: number;
   /** Untimed, before each run. */
   readonly reset?: () => void;
-  /** Answers a checksum, which both sides of a row must agree on where the row says so. */
+  /** Answers a checksum, which both sides of a row must agree on where the row says so, unless there is `check`. */
   readonly run: () => number | Promise<number>;
+  /** Untimed, after the last run: the checksum of what it left behind. */
+  readonly check?: () => number;
 }
 /** A bench file's export: sets a machine up and answers what to measure. */
 export type Prepare = (arg: string) => Measure | Promise<Measure>;

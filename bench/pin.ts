@@ -3,7 +3,7 @@ import { MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE } from '../src/abi/mmu.js';
 import { run } from '../src/sync/primitives.js';
 import { mmuext } from './hypercalls.js';
 import type { Measure } from './measure.js';
-import { makeWorld } from './world.js';
+import { makeWorld, typeCounts } from './world.js';
 
 export function prepare(arg: string): Measure {
   const [count, what] = arg.split(' ');
@@ -27,5 +27,6 @@ export function prepare(arg: string): Measure {
       set(pins);
       return 0;
     },
+    check: () => typeCounts(w.data),
   };
 }

@@ -1,5 +1,5 @@
 /**
- * `npm run bench [-- name ...] [-- --json] [-- --rounds n]`: compiles this folder for both builds, then runs the rows.
+ * `npm run bench:native [-- operation ...] [-- --json] [-- --rounds n]`: compiles this folder for both builds, then runs the rows.
  *
  * A row's two sides are processes of their own, warm, asked in turn for one measurement per round; what is reported is
  * the median of the rounds' ratios. The output lies in dist/bench, beside the builds it imports.
@@ -34,4 +34,9 @@ for (const error of await build()) process.stderr.write(`build: ${error}\n`);
 compile('controlled');
 compile('parallel');
 const runner = await import(pathToFileURL(join(ROOT, 'dist/bench/parallel/runner.js')).href);
-process.exitCode = await runner.main(process.argv.slice(2), ROOT);
+try {
+  process.exitCode = await runner.main(process.argv.slice(2), ROOT);
+} catch (e) {
+  process.stderr.write(`${e instanceof Error ? e.message : String(e)}\n`);
+  process.exitCode = 2;
+}

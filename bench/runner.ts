@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { ROWS, type Row } from './rows.js';
 
 const ROUNDS = 9;
+const USAGE = 'npm run bench:native [-- operation ...] [-- --json] [-- --rounds n (at least 9)]';
 const WARM_UP = 10;
 /** The spread seen between runs on this kind of machine; a goal counts as missed beyond it. */
 const MARGIN = 1.15;
@@ -17,14 +18,17 @@ interface Options {
 }
 
 export interface Result {
-  readonly name: string;
+  readonly operation: string;
   readonly question: string;
-  /** Nanoseconds per operation, medians. */
-  readonly ns: number;
-  readonly cNs: number | null;
+  /** Nanoseconds per operation, medians; null: not measured. */
+  readonly oursNs: number | null;
+  readonly nativeNs: number | null;
   /** Median of the rounds' ratios; for rows without C, of the row's own reference. */
   readonly ratio: number | null;
+  /** Of the ratio; of rows without a reference, nanoseconds; of throughput, the least. */
   readonly goal: number | null;
+  /** Without the margin; null: no goal, or no compiler. */
+  readonly met: boolean | null;
   readonly verdict: 'within' | 'margin' | 'missed' | 'no goal' | 'no gcc: skipped';
 }
 
@@ -36,8 +40,10 @@ function parse(argv: readonly string[]): Options {
     const a = argv[i] as string;
     if (a === '--json') json = true;
     else if (a === '--rounds') rounds = Number(argv[++i]);
+    else if (a.startsWith('-')) throw new RangeError(`unknown flag ${a}: ${USAGE}`);
     else names.push(a);
   }
+  if (!(rounds >= ROUNDS)) throw new RangeError(`too few rounds: ${USAGE}`);
   return { names, json, rounds };
 }
 
@@ -79,8 +85,10 @@ function compileC(root: string, name: string): string {
 }
 
 async function runRow(row: Row, root: string, rounds: number, gcc: boolean): Promise<Result> {
-  const head = { name: row.name, question: row.question, goal: row.goal ?? null };
-  if (row.c !== undefined && !gcc) return { ...head, ns: NaN, cNs: null, ratio: null, verdict: 'no gcc: skipped' };
+  const head = { operation: row.name, question: row.question, goal: row.goal ?? null };
+  if (row.c !== undefined && !gcc) {
+    return { ...head, oursNs: null, nativeNs: null, ratio: null, met: null, verdict: 'no gcc: skipped' };
+  }
   const script = join(root, 'dist/bench', row.build, 'side.js');
   if (!existsSync(script)) throw new Error('the benches are not compiled');
   const env = { XENOLITH_MEMORY_MIB: String(row.mib ?? 16) };
@@ -104,14 +112,14 @@ async function rate(
   js: Side,
   reference: Side | undefined,
   rounds: number,
-): Promise<Pick<Result, 'ns' | 'cNs' | 'ratio' | 'verdict'>> {
+): Promise<Pick<Result, 'oursNs' | 'nativeNs' | 'ratio' | 'met' | 'verdict'>> {
   const own: number[] = [];
   const theirs: number[] = [];
   const ratios: number[] = [];
   for (let i = -WARM_UP; i < rounds; i++) {
     const a = await js.ask();
     const b = await reference?.ask();
-    if (b !== undefined && row.sameSum === true && a.sum !== b.sum) {
+    if (b !== undefined && row.c !== undefined && a.sum !== b.sum) {
       throw new Error(`${row.name}: the sides computed ${a.sum} and ${b.sum}`);
     }
     if (i < 0) continue;
@@ -122,7 +130,9 @@ async function rate(
   }
   const ratio = ratios.length === 0 ? null : median(ratios);
   const value = row.absolute === true ? median(own) : ratio;
-  return { ns: median(own), cNs: theirs.length === 0 ? null : median(theirs), ratio, verdict: judge(row, value) };
+  const verdict = judge(row, value);
+  const met = verdict === 'no goal' ? null : verdict === 'within';
+  return { oursNs: median(own), nativeNs: theirs.length === 0 ? null : median(theirs), ratio, met, verdict };
 }
 
 function judge(row: Row, value: number | null): Result['verdict'] {
@@ -131,11 +141,14 @@ function judge(row: Row, value: number | null): Result['verdict'] {
   return excess <= 1 ? 'within' : excess <= MARGIN ? 'margin' : 'missed';
 }
 
+const WIDTH = 32;
 const number = (x: number | null): string => (x === null || Number.isNaN(x) ? '-' : x.toPrecision(3));
 
 function print(r: Result): void {
-  const cells = [r.name.padEnd(28), number(r.ns).padStart(9), number(r.cNs).padStart(9), number(r.ratio).padStart(7)];
-  process.stdout.write(`${cells.join(' ')}  ${number(r.goal).padStart(5)}  ${r.verdict}\n`);
+  const cells = [r.operation.padEnd(WIDTH), ...[r.oursNs, r.nativeNs, r.ratio].map((x) => number(x).padStart(9))];
+  const perSecond =
+    r.nativeNs === null && r.oursNs !== null ? `  ${Math.round(1e9 / r.oursNs).toLocaleString('en-US')}/s` : '';
+  process.stdout.write(`${cells.join(' ')} ${number(r.goal).padStart(9)}  ${r.verdict}${perSecond}\n`);
 }
 
 /** Runs the rows whose name contains one of the words given (all of them without any). Answers the exit code. */
@@ -143,14 +156,17 @@ export async function main(argv: readonly string[], root: string): Promise<numbe
   const { names, json, rounds } = parse(argv);
   const rows = ROWS.filter((r) => names.length === 0 || names.some((n) => r.name.includes(n)));
   const gcc = hasGcc();
-  if (!json)
-    process.stdout.write(`${'row'.padEnd(28)} ${'ns/op'.padStart(9)} ${'reference'.padStart(9)}   ratio   goal\n`);
+  if (!gcc) process.stderr.write('no gcc: rows that are measured against C are skipped\n');
+  if (!json) {
+    const titles = ['ours ns', 'native ns', 'ratio', 'goal'].map((t) => t.padStart(9)).join(' ');
+    process.stdout.write(`${'operation'.padEnd(WIDTH)} ${titles}\n`);
+  }
   const results: Result[] = [];
   for (const row of rows) {
     const r = await runRow(row, root, rounds, gcc);
     results.push(r);
     if (!json) print(r);
   }
-  if (json) process.stdout.write(`${JSON.stringify({ rounds, results }, null, 2)}\n`);
+  if (json) process.stdout.write(`${JSON.stringify({ rounds, rows: results }, null, 2)}\n`);
   return results.length === 0 ? 1 : 0;
 }

@@ -3,18 +3,22 @@
  * many entries of a table in use one hypercall clears.
  */
 import { MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE } from '../src/abi/mmu.js';
-import type { Va } from '../src/abi/frames.js';
+import { mfnWord, type Mfn, type Va } from '../src/abi/frames.js';
+import { countPresent } from '../src/machine/kernels/index.js';
 import { run } from '../src/sync/primitives.js';
 import type { Steps } from '../src/sync/steps.js';
 import type { Vcpu } from '../src/vcpu/guest-cpu.js';
 import { clearEntries, mmuext } from './hypercalls.js';
 import type { Measure } from './measure.js';
-import { makeWorld, refill, type World } from './world.js';
+import { makeWorld, refill, typeCounts, type World } from './world.js';
 
 /** Clears the entries of the table that `base` shows. */
 function* clearTable(g: Vcpu, base: Va): Steps<void> {
   for (let at = 0; at < 4096; at += 8) yield* g.store((base + at) as Va, 0, 0);
 }
+
+/** Present entries of the tables. */
+const present = (tables: readonly Mfn[]): number => tables.reduce((n, l1) => n + countPresent(mfnWord(l1)), 0);
 
 function plainStores(w: World, entries: number): Measure {
   return {
@@ -27,6 +31,7 @@ function plainStores(w: World, entries: number): Measure {
         for (let n = 0; n < entries / 512; n++) yield* clearTable(w.g, w.alias(n));
         return 0;
       }),
+    check: () => present(w.other.l1s),
   };
 }
 
@@ -50,6 +55,7 @@ function byHypercall(w: World, entries: number, batch: number): Measure {
         for (const l1 of w.other.l1s) for (let i = 0; i < 512; i += batch) yield* clearEntries(w, l1, i, batch);
         return 0;
       }),
+    check: () => typeCounts(w.data),
   };
 }
 

@@ -9,7 +9,7 @@ import { entryLo } from '../src/abi/pte.js';
 import { newGuestCr3 } from '../src/hypervisor/base.js';
 import { buildDomain, hypervisorBoot } from '../src/hypervisor/boot.js';
 import { vcpuOf, type DomainRef } from '../src/hypervisor/domain.js';
-import { ownerOf, ownerWord } from '../src/machine/frame.js';
+import { countInfo, ownerOf, ownerWord, PGC_xen_heap, PGT_count_mask, typeInfo } from '../src/machine/frame.js';
 import { FRAMES } from '../src/machine/layout.js';
 import { words } from '../src/ops/memory.js';
 import { CONTROL, type Cpu } from '../src/sync/actor.js';
@@ -66,10 +66,12 @@ export const put = (table: Mfn, index: number, mfn: Mfn, flags = RW): void => {
 };
 export const pageVa = (n: number, offset = 0): Va => (n * 4096 + offset) as Va;
 
-/** Frames of domain `domid`, ascending. */
+/** Frames of domain `domid`, ascending, without those that Xen shares with it. */
 export function framesOf(domid: number): Mfn[] {
   const all: Mfn[] = [];
-  for (let m = 1; m < FRAMES; m++) if (ownerOf(peek(ownerWord(m as Mfn))) === domid) all.push(m as Mfn);
+  for (let m = 1 as Mfn; m < FRAMES; m = (m + 1) as Mfn) {
+    if (ownerOf(peek(ownerWord(m))) === domid && (peek(countInfo(m)) & PGC_xen_heap) === 0) all.push(m);
+  }
   return all;
 }
 
@@ -158,6 +160,10 @@ export function shuffle(a: number[]): void {
     a[k] = t;
   }
 }
+
+/** The type counts of the frames `data` together: what the tables over them hold. */
+export const typeCounts = (data: readonly Mfn[]): number =>
+  data.reduce((n, mfn) => (n + (peek(typeInfo(mfn)) & PGT_count_mask)) | 0, 0);
 
 /** Sets every L1 entry of a tree that is in nobody's use, over its data again. */
 export function refill(tree: Tree, data: readonly Mfn[]): void {

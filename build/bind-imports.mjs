@@ -3,7 +3,7 @@
  * `import { a } from './x.js';` becomes `import { a as $a } from './x.js'; const a = $a;`.
  *
  * An engine reads an imported name through a cell at every use and does not know what it finds there; a module's own
- * constant it folds, into the code for a number and into a direct call for a function (`npm run bench -- walk load`).
+ * constant it folds, into the code for a number and into a direct call for a function (`npm run bench:native -- walk load`).
  * Exports of these rooms never change (lint: no module state), so the names mean the same.
  *
  * Left alone: imports between modules that import each other, for a constant could be read before it is there;

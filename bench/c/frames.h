@@ -56,6 +56,14 @@ static inline bool get_page(uint32_t mfn, uint32_t owner)
   return false;
 }
 
+static inline uint32_t type_counts(const uint32_t *data, uint32_t pages)
+{
+  uint32_t sum = 0;
+  for (uint32_t i = 0; i < pages; i++)
+    sum += frame[data[i]].type & COUNT;
+  return sum;
+}
+
 static int validate(uint32_t mfn, uint32_t type, uint32_t owner);
 static void devalidate(uint32_t mfn, uint32_t type);
 

@@ -29,6 +29,17 @@ static uint32_t run(void)
   return sum;
 }
 
+static uint32_t left(void)
+{
+  const uint32_t *last = page_of(what == 'o' ? 2 * pages : pages);
+  if (what == 'n')
+    return count_present((const uint64_t *)last);
+  uint32_t sum = 0;
+  for (unsigned i = 0; i < 1024; i++)
+    sum += last[i];
+  return sum;
+}
+
 int main(int argc, char **argv)
 {
   what = argv[1][0] == 'z' ? 'z' : argv[1][2] == 'p' ? 'o' : 'n';
@@ -38,5 +49,6 @@ int main(int argc, char **argv)
   memset(words, 0, (size_t)atoi(argv[argc - 1]) << 20);
   for (uint32_t i = 0; i < pages * 1024; i += 2)
     page_of(1)[i] = ((i >> 1) * 2654435761u) >> 31;
+  check = left;
   return serve(NULL, run, ops);
 }

@@ -3,6 +3,7 @@
 
 static struct tree base, other;
 static int pins, pinned;
+static uint32_t pages, *data;
 
 static void set(int to)
 {
@@ -17,13 +18,15 @@ static uint32_t run(void)
   return 0;
 }
 
+static uint32_t counts(void) { return type_counts(data, pages); }
+
 int main(int argc, char **argv)
 {
-  uint32_t pages = (uint32_t)atoi(argv[1]);
+  pages = (uint32_t)atoi(argv[1]);
   pins = strstr(argv[1], "unpin") == NULL;
   one_word = strstr(argv[1], "one") != NULL;
   machine((unsigned)atoi(argv[argc - 1]));
-  uint32_t *data = malloc(pages * sizeof *data);
+  data = malloc(pages * sizeof *data);
   for (uint32_t i = 0; i < pages; i++)
     data[i] = take();
   base = lay_tree(data, pages);
@@ -31,5 +34,6 @@ int main(int argc, char **argv)
   own_frames(data, pages);
   if (pin(base.l4, LEVEL(4), 1))
     abort();
+  check = counts;
   return serve(reset, run, pages);
 }

@@ -54,6 +54,15 @@ static uint32_t direct(void)
   return 0;
 }
 
+static uint32_t counts(void) { return type_counts(data, entries); }
+static uint32_t present(void)
+{
+  uint32_t n = 0;
+  for (uint32_t i = 0; i < entries; i++)
+    n += *slot_of(other.l1[i / 512], i % 512) & P;
+  return n;
+}
+
 int main(int argc, char **argv)
 {
   entries = (uint32_t)atoi(argv[1]);
@@ -73,5 +82,6 @@ int main(int argc, char **argv)
   if (pin(base.l4, LEVEL(4), 1))
     abort();
   start(base.l4);
+  check = plain ? present : counts;
   return serve(plain ? refill : repin, plain ? stores : !strcmp(how, "direct") ? direct : updates, entries);
 }

@@ -3,7 +3,7 @@
  *
  * A 64-bit answer leaves its high word in `halves`, this thread's own. On x86-64, where a plain load is as strong as an
  * atomic one, `ld64` moves the eight bytes as a double, which is one load and spares two calls into the shim
- * (`npm run bench -- load`). Bits that would be no number go through the shim, for an engine may alter them.
+ * (`npm run bench:native -- load`). Bits that would be no number go through the shim, for an engine may alter them.
  */
 import { memory, words } from './memory.js';
 import type { Ops } from './ops.js';
