@@ -5,10 +5,13 @@
  * Invariant: the machine is built and judged while every vCPU thread waits for the next episode.
  * Lock: none; waits are bounded and look whether the campaign is over.
  */
+import { words } from '../../ops/memory.js';
 import { actor, REQ_ABORT, type Cpu } from '../../sync/actor.js';
 import { or, run, wake } from '../../sync/primitives.js';
 import type { FuzzGuests } from './guests.js';
 import { buildFuzzMachine, vcpuLife, type FuzzBoard, type FuzzMachine, type FuzzVcpu } from './machine.js';
+import { regions } from '../run/control.js';
+import { Whereabouts } from '../run/whereabouts.js';
 import { oversee } from './oversee.js';
 import { episodePlan, type EpisodePlan, type FuzzFixed } from './plan.js';
 import { digestOf, episodeResult, type EpisodeResult } from './result.js';
@@ -106,8 +109,9 @@ function supervise(board: Int32Array, m: FuzzMachine): string {
     look(board, end);
     return '';
   } catch (e) {
+    const where = whereabouts(m);
     giveUp(m);
-    return textOf(e);
+    return [textOf(e), ...where].join('\n      ');
   }
 }
 
@@ -115,6 +119,13 @@ function look(board: Int32Array, end: number): void {
   const threw = Atomics.load(board, THREW);
   if (threw !== 0) throw new Error(`the thread of vCPU ${String(threw - 1)} threw`);
   if (Date.now() > end) throw new Error(`hang: no end after ${String(HANG_MS / 1000)} s`);
+}
+
+/** Where each vCPU is, what it waits for and holds. */
+function whereabouts(m: FuzzMachine): string[] {
+  const places = m.vcpus.map((v) => ({ cpu: v.cpu, domain: `d${String(v.domid)}`, domid: v.domid, id: v.id }));
+  const seen = new Whereabouts(words, regions(), places);
+  return places.map((p) => seen.describe(p));
 }
 
 /** Every wait and poll of the machine ends by an exception. */

@@ -79,7 +79,7 @@ function boot(guests: ControlGuests, plan: MachinePlan): Reply {
   };
 }
 
-const regions = (): Regions => [
+export const regions = (): Regions => [
   { name: 'machine memory', from: 0 },
   { name: 'frame table', from: FRAME_TABLE },
   { name: 'TLBs', from: TLBS },
