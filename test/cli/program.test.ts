@@ -45,6 +45,9 @@ describe('a usage error is exit 2, on stderr, with a hint', () => {
     [['run', 'x.yaml', '--rounds', '2', '--duration', '2'], 'cannot be used with'],
     [['run', 'x.yaml', '--colour'], 'unknown option'],
     [['run', 'x.yaml', '--log-level', 'loud'], 'Allowed choices are'],
+    [['fuzz', '--build', 'neither'], 'Allowed choices are'],
+    [['fuzz', '--vcpus', '7'], 'a whole number from 1 to 6'],
+    [['fuzz', '--calls', 'many'], 'a whole number from 1'],
     [['run', 'no-such-file.yaml'], 'shipped scenarios are in guests/scenarios'],
     [['run', 'a.yaml', 'b.yaml'], 'too many arguments'],
     [['bench'], 'Commands:'],
@@ -124,4 +127,28 @@ test('schema prints a JSON Schema of draft 7 that knows the top-level keys', asy
   expect(schema.$schema).toContain('draft-07');
   expect(Object.keys(schema.properties)).toContain('domains');
   expect(schema.additionalProperties).toBe(false);
+});
+
+describe('fuzz', () => {
+  test('reports both builds, for people and as JSON', async () => {
+    const text = await cli('fuzz', '--calls', '500', '--seed', '3');
+    expect(text).toMatchObject({ code: 0, err: '' });
+    for (const build of ['controlled', 'parallel']) {
+      expect(text.out).toMatch(new RegExp(`^${build}: [\\d,]+ hypercalls in \\d+ episodes \\(seeds 3 to \\d+\\)`, 'm'));
+    }
+    const json = await cli(
+      'fuzz',
+      '--calls',
+      '500',
+      '--seed',
+      '3',
+      '--build',
+      'controlled',
+      '--noise',
+      '255',
+      '--json',
+    );
+    expect(json.code).toBe(0);
+    expect(JSON.parse(json.out)).toMatchObject([{ build: 'controlled', seed: 3, complete: true, forgotten: 0 }]);
+  }, 60_000);
 });
