@@ -36,6 +36,7 @@ import { trace } from '../trace/ring.js';
 import { domain, domidOf, getKnownaliveDomain, ownerDomain, putDomain, type DomainRef } from './domain.js';
 import { allocFrame, freeFrame } from './heap.js';
 import { getPageAny, putPage } from './page.js';
+import { TWIN, twin } from './twins.js';
 
 function* adjustTotal(a: number, by: number): Steps<number> {
   const total = (yield* ld(a)) + by;
@@ -61,7 +62,7 @@ export function* assignPage(cpu: Cpu, d: DomainRef, mfn: Mfn, counted: boolean):
 }
 
 function* assignLocked(d: DomainRef, mfn: Mfn, counted: boolean): Steps<number> {
-  if ((yield* ldOnce(domain.dying(d))) !== 0) return -EINVAL; // raced on purpose: dying is set, then the lock taken
+  if ((yield* ldOnce(domain.dying(d))) !== 0 && !twin(TWIN['dying-unchecked'])) return -EINVAL; // raced on purpose: dying is set, then the lock taken
   if (counted) {
     const total = yield* ld(domain.totPages(d));
     if (total > peek(domain.maxPages(d))) return -EPERM;
@@ -92,17 +93,21 @@ export function* freePage(cpu: Cpu, mfn: Mfn): Steps<void> {
   if (!xen && (type & PGT_count_mask) !== 0) throw new HypervisorBug(`frame ${String(mfn)} freed while typed`);
   trace(cpu, EVENT.pageFree, mfn, domidOf(d));
   const total = xen ? domain.xenheapPages(d) : domain.totPages(d);
-  yield* lock(cpu, domain.pageAllocLock(d), RANK.pageAlloc);
+  const locked = !twin(TWIN['total-unlocked']);
+  if (locked) yield* lock(cpu, domain.pageAllocLock(d), RANK.pageAlloc);
   const left = yield* adjustTotal(total, -1);
-  yield* unlock(cpu, domain.pageAllocLock(d));
+  if (locked) yield* unlock(cpu, domain.pageAllocLock(d));
   if (!xen) yield* freeFrame(cpu, mfn);
   if (left === 0) yield* putDomain(d);
 }
 
 /** Drops the allocation's reference if it is still there ([X1]); the caller holds one of its own. */
 export function* putPageAllocRef(cpu: Cpu, mfn: Mfn): Steps<boolean> {
-  const was = yield* and(countInfo(mfn), ~PGC_allocated);
+  const a = countInfo(mfn);
+  // The twin's look comes first, and whoever else looks before the bit is gone drops the reference too.
+  const was = twin(TWIN['alloc-ref-race']) ? yield* ldOnce(a) : yield* and(a, ~PGC_allocated);
   if ((was & PGC_allocated) === 0) return false;
+  if (twin(TWIN['alloc-ref-race'])) yield* and(a, ~PGC_allocated);
   yield* putPage(cpu, mfn);
   return true;
 }
@@ -142,7 +147,12 @@ function* unhook(d: DomainRef, mfn: Mfn): Steps<boolean> {
       if (y !== x) continue;
       return false;
     }
-    y = yield* cas(a, x, x & ~(PGC_count_mask | PGC_allocated | PGT_locked | PGT_lock_waiters));
+    const next = x & ~(PGC_count_mask | PGC_allocated | PGT_locked | PGT_lock_waiters);
+    if (twin(TWIN['xsa-287'])) {
+      yield* stOnce(a, next); // raced: a reference taken since the look is lost
+      return true;
+    }
+    y = yield* cas(a, x, next);
     if (y === x) return true;
   }
 }

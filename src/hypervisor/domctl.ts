@@ -43,6 +43,7 @@ import { globals } from './globals.js';
 import { gnttabReleaseMappings } from './grant/release.js';
 import { createContinuation } from './preempt.js';
 import { relinquishResources } from './relinquish.js';
+import { TWIN, twin } from './twins.js';
 
 const MAX_CONTROLLER_PAUSES = 255;
 
@@ -196,7 +197,7 @@ function* kill(cpu: Cpu, d: DomainRef): Steps<number> {
 
 /** Stops the vCPUs for good; from here on the domain gets no frame any more. */
 function* beginDying(cpu: Cpu, d: DomainRef): Steps<void> {
-  yield* pauseVcpus(cpu, d, true);
+  yield* pauseVcpus(cpu, d, !twin(TWIN['destroy-no-wait']));
   yield* stOnce(domain.dying(d), DOMDYING_dying); // read by all
   for (let i = 0; i < vcpuCountOf(d); i++) {
     const v = vcpuOf(d, i);

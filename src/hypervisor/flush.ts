@@ -8,13 +8,14 @@
  */
 import type { Mfn } from '../abi/frames.js';
 import { flushClock } from '../machine/clock.js';
-import { flushMask, flushMaskSince } from '../machine/flush.js';
+import { flushMask, flushMaskSince, maskHi, maskLo } from '../machine/flush.js';
 import { ownerOf, ownerWord, stampWord } from '../machine/frame.js';
-import type { Cpu } from '../sync/actor.js';
-import { ld, peek, stOnce } from '../sync/primitives.js';
+import { actor, MODE_GUEST, type Cpu } from '../sync/actor.js';
+import { ld, ldOnce, peek, stOnce } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
-import { domain, ownerDomain, type DomainRef } from './domain.js';
+import { domain, ownerDomain, vcpuCountOf, vcpuOf, type DomainRef } from './domain.js';
 import { globals } from './globals.js';
+import { TWIN, twin } from './twins.js';
 
 /** The bits of actors `first` .. `first + count - 1` in word `word` (0 low, 1 high) of a CPU set. */
 function bits(first: number, count: number, word: number): number {
@@ -27,7 +28,22 @@ export const dirtyHi = (d: DomainRef): number => bits(peek(domain.vcpuBase(d)), 
 
 /** Flushes every CPU that may hold translations of the domain. */
 export function* flushDomain(cpu: Cpu, d: DomainRef): Steps<void> {
+  if (twin(TWIN['flush-guest-mode-only'])) return yield* flushGuestMode(cpu, d);
   yield* flushMask(cpu, dirtyLo(d), dirtyHi(d));
+}
+
+/** The twin flush-guest-mode-only: who is in the hypervisor cannot be using its TLB, can it? */
+function* flushGuestMode(cpu: Cpu, d: DomainRef): Steps<void> {
+  let lo = 0;
+  let hi = 0;
+  for (let i = 0; i < vcpuCountOf(d); i++) {
+    const v = vcpuOf(d, i);
+    const mode = yield* ldOnce(actor.mode(v)); // raced: the mode changes
+    if (v !== cpu && mode !== MODE_GUEST) continue;
+    lo |= maskLo(v);
+    hi |= maskHi(v);
+  }
+  yield* flushMask(cpu, lo, hi);
 }
 
 /** Flushes those CPUs of the frame's owner that have not flushed since the frame's stamp (type change, [X13]). */

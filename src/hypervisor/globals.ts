@@ -35,6 +35,8 @@ export const globals = {
   xenL3: line(3) + 6,
   /** One above the highest actor that ever was a vCPU (under domctlLock; grows only). */
   cpusUsed: line(3) + 7,
+  /** Setup: number of the twin that is on (twins.ts); 0: the hypervisor is right. */
+  twin: line(3) + 8,
 } as const;
 
 /** Domain records: fixed slots. The first two are DOMID_XEN and DOMID_IO. */

@@ -30,6 +30,7 @@ import type { Steps } from '../sync/steps.js';
 import { flushAllStale, stampFrame } from './flush.js';
 import { globals } from './globals.js';
 import { setM2pInvalid } from './m2p.js';
+import { TWIN, twin } from './twins.js';
 
 /** Boot: puts the frames `first` .. `last` on the list, lowest on top. */
 export function heapInit(first: number, last: number): void {
@@ -67,7 +68,7 @@ export function* allocFrame(cpu: Cpu): Steps<Mfn> {
   yield* st(ownerWord(mfn), nextGeneration(yield* ld(ownerWord(mfn)), NO_OWNER));
   yield* stOnce(typeInfo(mfn), 0);
   yield* stOnce(countInfo(mfn), PGC_state_inuse); // raced on purpose: a get on a stale number finds count 0
-  yield* flushAllStale(cpu, stamp);
+  if (!twin(TWIN['reuse-no-flush'])) yield* flushAllStale(cpu, stamp);
   yield* fill(mfnWord(mfn), PAGE_WORDS);
   return mfn;
 }

@@ -15,6 +15,7 @@ import type { Steps } from '../sync/steps.js';
 import { domidOf, type DomainRef } from './domain.js';
 import { globals } from './globals.js';
 import { PAGE_CACHE_ATTRS, putPageFromL1e } from './l1e.js';
+import { isTwinned } from './twins.js';
 
 const build: string = BUILD;
 /** Kernels hide the points between references: never where one thread runs all vCPUs. */
@@ -25,7 +26,7 @@ export const slowHi = (): number => (peek(globals.debug) !== 0 ? PAGE_GNTTAB_HI 
 
 /** Takes the references of the entries of `d`'s table at `base` from `i` on; answers the first one left to the caller. */
 export function* promoteFrom(cpu: Cpu, base: number, i: number, d: DomainRef): Steps<number> {
-  if (!FUSED || i >= ENTRIES) return i;
+  if (!FUSED || i >= ENTRIES || isTwinned()) return i;
   const stop = validateL1(base, i, domidOf(d), FRAME_TABLE, FRAMES, PAGE_CACHE_ATTRS, slowHi());
   if ((stop & CHANGED_HANDS) === 0) return stop;
   const slot = base + 2 * (stop & ~CHANGED_HANDS);
@@ -35,5 +36,5 @@ export function* promoteFrom(cpu: Cpu, base: number, i: number, d: DomainRef): S
 
 /** Drops the references of entries `i` .. `n`-1; answers the first one left to the caller, `n` when none is. */
 export function dropFrom(base: number, i: number, n: number): number {
-  return FUSED && i < n ? unvalidateL1(base, i, n, FRAME_TABLE, FRAMES, slowHi(), FLUSH_CLOCK) : i;
+  return FUSED && i < n && !isTwinned() ? unvalidateL1(base, i, n, FRAME_TABLE, FRAMES, slowHi(), FLUSH_CLOCK) : i;
 }

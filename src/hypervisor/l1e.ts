@@ -40,6 +40,7 @@ import type { Steps } from '../sync/steps.js';
 import { currentDomain, DOM_IO, domain, domainMayTarget, domidOf, ownerDomain, type DomainRef } from './domain.js';
 import { globals } from './globals.js';
 import { getPageAny, getPageType, putPage, putPageAndType } from './page.js';
+import { TWIN, twin } from './twins.js';
 
 export const PAGE_CACHE_ATTRS = PAGE_PAT | PAGE_PCD | PAGE_PWT;
 
@@ -207,8 +208,10 @@ export function* modL1Entry(
     if (rc < 0) return rc;
     lo ^= rc;
   }
+  const early = twin(TWIN['put-before-write']);
+  if (early) yield* putPageFromL1e(cpu, oldLo, oldHi, ptOwner);
   yield* updateEntry(cpu, slot, oldLo, oldHi, lo, hi, preserve);
-  yield* putPageFromL1e(cpu, oldLo, oldHi, ptOwner);
+  if (!early) yield* putPageFromL1e(cpu, oldLo, oldHi, ptOwner);
   return 0;
 }
 

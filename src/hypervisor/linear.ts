@@ -24,6 +24,7 @@ import type { Cpu } from '../sync/actor.js';
 import { cas, ld, ldOnce, peek } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { getPage, PTF_partial_set, PTF_preemptible, putPage, putPageTypeFlags } from './page.js';
+import { TWIN, twin } from './twins.js';
 
 const TOP = 0x7fff;
 const NO_TABLE = -1 as Mfn;
@@ -35,7 +36,7 @@ function* linearInc(mfn: Mfn, by: number): Steps<boolean> {
   for (;;) {
     const x = y;
     const next = linearCount(x) + by;
-    if (next * by <= 0 || Math.abs(next) > TOP) {
+    if ((next * by <= 0 && !twin(TWIN['xsa-240'])) || Math.abs(next) > TOP) {
       y = yield* ldOnce(a); // raced on purpose: others link and unlink
       if (y !== x) continue;
       return false;
@@ -82,7 +83,7 @@ export function* getLinearTable(
   if (ownerOf(yield* ld(ownerWord(table))) !== domid) return false;
   if (!(yield* getPage(cpu, target, domid))) return false;
   if (yield* getValidated(target, type)) {
-    if (yield* linearInc(table, 1)) {
+    if ((yield* mayLink(table, target)) && (yield* linearInc(table, 1))) {
       if (yield* linearInc(target, -1)) return true;
       yield* linearDec(table, 1);
     }
@@ -90,6 +91,13 @@ export function* getLinearTable(
   }
   yield* putPage(cpu, target);
   return false;
+}
+
+/** The twin xsa-240 looks at both counts here, and changes them later whatever they are by then. */
+function* mayLink(table: Mfn, target: Mfn): Steps<boolean> {
+  if (!twin(TWIN['xsa-240'])) return true;
+  const has = linearCount(yield* ldOnce(stampWord(table))); // raced: looked at too early
+  return has >= 0 && linearCount(yield* ldOnce(stampWord(target))) <= 0; // raced: as above
 }
 
 /** Drops a type reference that may have become the last one meanwhile, interruptions or not: one table's entries at most. */

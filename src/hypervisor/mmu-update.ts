@@ -50,6 +50,7 @@ import { getPage, getPageType, pageLock, pageUnlock, putPage, putPageType } from
 import { argLo, createContinuation, hypercallPreemptCheck } from './preempt.js';
 import { updateRun } from './update-run.js';
 import { modUpperEntry } from './upper.js';
+import { TWIN, twin } from './twins.js';
 
 /** Where one request is copied to, and the word through which `done` goes to the guest. */
 const request = (cpu: Cpu): number => vcpu.copied(cpu);
@@ -151,6 +152,9 @@ function* storeEntry(
 ): Steps<number> {
   const lo = peek(request(cpu) + 2);
   const hi = peek(request(cpu) + 3);
+  if (twin(TWIN['pte-unlocked']) && typeLevel(yield* ldOnce(typeInfo(mfn))) === 1) {
+    return yield* lockedUpdate(cpu, mfn, slot, lo, hi, command, ptOwner, pgOwner);
+  }
   if (yield* pageLock(cpu, mfn)) {
     const rc = yield* lockedUpdate(cpu, mfn, slot, lo, hi, command, ptOwner, pgOwner);
     yield* pageUnlock(cpu, mfn);

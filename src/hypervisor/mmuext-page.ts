@@ -28,6 +28,7 @@ import {
   putPageAndTypePreemptible,
 } from './page.js';
 import { isOldGuestTable, setOldGuestTable } from './upper.js';
+import { TWIN, twin } from './twins.js';
 
 const NO_TABLE = -1 as Mfn;
 
@@ -48,7 +49,9 @@ export function* pinPage(cpu: Cpu, pgOwner: DomainRef, lo: number, hi: number, t
     if (!isOldGuestTable(cpu, mfn)) yield* putPage(cpu, mfn);
     return rc === -EINTR ? -ERESTART : rc;
   }
-  const was = yield* or(typeInfo(mfn), PGT_pinned);
+  const seen = twin(TWIN['pin-race']) ? yield* ldOnce(typeInfo(mfn)) : 0; // raced: too early
+  const set = yield* or(typeInfo(mfn), PGT_pinned);
+  const was = twin(TWIN['pin-race']) ? seen : set;
   trace(cpu, EVENT.pin, mfn, type);
   if ((was & PGT_pinned) !== 0) {
     yield* pinDrop(cpu, mfn, type);
@@ -79,7 +82,9 @@ export function* unpinPage(cpu: Cpu, pgOwner: DomainRef, lo: number, hi: number)
   if (injected !== 0) return injected;
   const mfn = yield* getOwn(cpu, pgOwner, lo, hi);
   if (mfn < 0) return -EINVAL;
-  const was = yield* and(typeInfo(mfn), ~PGT_pinned);
+  const seen = twin(TWIN['unpin-race']) ? yield* ldOnce(typeInfo(mfn)) : 0; // raced: too early
+  const cleared = yield* and(typeInfo(mfn), ~PGT_pinned);
+  const was = twin(TWIN['unpin-race']) ? seen : cleared;
   if ((was & PGT_pinned) === 0) {
     yield* putPage(cpu, mfn);
     return -EINVAL;

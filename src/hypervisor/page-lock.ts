@@ -14,6 +14,7 @@ import { checkOrder, popHeld, pushHeld } from '../sync/held.js';
 import { RANK } from '../sync/lock-order.js';
 import { BUILD, cas, cas64, hi64, ld64, peek, poke, waitChange, wake } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
+import { TWIN, twin } from './twins.js';
 
 /** Widened: in each build the other one's branch is dead. */
 const build: string = BUILD;
@@ -47,7 +48,8 @@ export function* pageUnlock(cpu: Cpu, mfn: Mfn): Steps<void> {
   for (;;) {
     const lo = yield* ld64(a);
     const hi = hi64();
-    if ((hi & PGT_count_mask) < 2) throw new HypervisorBug('page lock would drop the last type reference');
+    if ((hi & PGT_count_mask) < 2 && !twin(TWIN['xsa-242']))
+      throw new HypervisorBug('page lock would drop the last type reference');
     if ((yield* cas64(a, lo, hi, lo & ~(PGT_locked | PGT_lock_waiters), hi - 1)) === 0) continue;
     if ((lo & PGT_lock_waiters) !== 0) wake(a);
     return;

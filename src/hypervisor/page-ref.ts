@@ -15,10 +15,16 @@ import type { Cpu } from '../sync/actor.js';
 import { add, cas, ld, ldOnce, peek } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { freePage } from './allocation.js';
+import { TWIN, twin } from './twins.js';
 
 /** Takes a reference if somebody has one already; false when the frame is free or its count is at the top. */
 export function* getPageAny(mfn: Mfn): Steps<boolean> {
   const a = countInfo(mfn);
+  if (twin(TWIN['get-blind'])) {
+    if (((yield* add(a, 1)) & PGC_count_mask) !== 0) return true;
+    yield* add(a, -1);
+    return false;
+  }
   let y = peek(a);
   for (;;) {
     const x = y;
@@ -34,6 +40,9 @@ export function* getPageAny(mfn: Mfn): Steps<boolean> {
 
 /** Takes a reference on a frame of `owner`; false when it is not that owner's. Two atomics with a window ([X2]). */
 export function* getPage(cpu: Cpu, mfn: Mfn, owner: Domid): Steps<boolean> {
+  if (twin(TWIN['owner-before-ref'])) {
+    return ownerOf(yield* ldOnce(ownerWord(mfn))) === owner && (yield* getPageAny(mfn)); // raced: the owner may change
+  }
   if (!(yield* getPageAny(mfn))) return false;
   if (ownerOf(yield* ld(ownerWord(mfn))) === owner) return true;
   yield* putPage(cpu, mfn);

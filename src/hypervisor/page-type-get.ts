@@ -28,6 +28,7 @@ import { flushOwnerStale } from './flush.js';
 import { putPage } from './page-ref.js';
 import { hypercallPreemptCheck } from './preempt.js';
 import { validatePage } from './validate.js';
+import { TWIN, twin } from './twins.js';
 
 /** _get_page_type: claims by compare-exchange, then flushes, then validates ([X6], XSA-401). */
 export function* getPageTypeFlags(cpu: Cpu, mfn: Mfn, type: number, preemptible: boolean): Steps<number> {
@@ -47,7 +48,7 @@ export function* getPageTypeFlags(cpu: Cpu, mfn: Mfn, type: number, preemptible:
     if (count === 0) {
       if ((x & PGT_type_mask) !== type) nx = (nx & ~(PGT_type_mask | PGT_validated)) | type;
     } else if ((x & PGT_validated) === 0) {
-      if ((x & PGT_partial) === 0) {
+      if ((x & PGT_partial) === 0 && !twin(TWIN['validate-nowait'])) {
         if (preemptible && (yield* hypercallPreemptCheck(cpu))) return -EINTR;
         yield* waitChange(cpu, a, x);
         y = yield* ldOnce(a); // raced on purpose: its validator publishes the verdict here
@@ -55,17 +56,19 @@ export function* getPageTypeFlags(cpu: Cpu, mfn: Mfn, type: number, preemptible:
       }
       nx = x & ~PGT_partial;
     }
+    if (twin(TWIN['xsa-401']) && count === 0 && (x & PGT_type_mask) !== type) yield* flushOwnerStale(cpu, mfn);
     y = yield* cas(a, x, nx);
     if (y === x) break;
     if (preemptible && (yield* hypercallPreemptCheck(cpu))) return -EINTR;
   }
-  if ((nx & PGT_validated) !== 0) return 0;
+  if ((nx & PGT_validated) !== 0 || (twin(TWIN['validate-nowait']) && (x & PGT_count_mask) !== 0)) return 0;
   return yield* claimed(cpu, mfn, type, x, preemptible);
 }
 
 /** The frame is ours alone ("validate locked"), found as `x`: flush before use as another type, then validate. */
 function* claimed(cpu: Cpu, mfn: Mfn, type: number, x: number, preemptible: boolean): Steps<number> {
-  if ((x & PGT_count_mask) === 0 && (x & PGT_type_mask) !== type) yield* flushOwnerStale(cpu, mfn);
+  const flushed = twin(TWIN['xsa-401']);
+  if (!flushed && (x & PGT_count_mask) === 0 && (x & PGT_type_mask) !== type) yield* flushOwnerStale(cpu, mfn);
   if (type < PGT_seg_desc_page && type !== PGT_none) {
     if ((x & PGT_partial) === 0) yield* st(stampWord(mfn), 0);
     if (type !== PGT_l1_page_table && !preemptible) throw new HypervisorBug('upper table typed unpreemptibly');

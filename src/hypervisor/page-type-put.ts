@@ -37,6 +37,7 @@ import { waitUnlocked } from './page-lock.js';
 import { getPageLight, putPage } from './page-ref.js';
 import { hypercallPreemptCheck } from './preempt.js';
 import { devalidatePage } from './validate.js';
+import { TWIN, twin } from './twins.js';
 
 /** Flags of putPageTypeFlags, and of the functions that take and drop tables' entries. */
 export const PTF_partial_set = 1;
@@ -60,7 +61,7 @@ export function* putPageTypeFlags(cpu: Cpu, mfn: Mfn, flags: number, parent: Mfn
   for (;;) {
     const x = y;
     const nx = x - 1;
-    if ((flags & PTF_partial_set) !== 0 && (x & PGT_partial) === 0) {
+    if ((flags & PTF_partial_set) !== 0 && (x & PGT_partial) === 0 && !twin(TWIN['xsa-299'])) {
       y = yield* ldOnce(a); // raced on purpose: whoever clears the bit owns the reference
       if (y !== x) continue;
       return 0;
@@ -71,8 +72,10 @@ export function* putPageTypeFlags(cpu: Cpu, mfn: Mfn, flags: number, parent: Mfn
         y = yield* cas(a, x, x & ~(PGT_validated | PGT_partial));
         if (y === x) return yield* putFinal(cpu, mfn, x, flags);
       } else {
-        yield* stampFrame(mfn);
+        const late = twin(TWIN['stamp-late']);
+        if (!late) yield* stampFrame(mfn);
         y = yield* cas(a, x, nx);
+        if (late && y === x) yield* stampFrame(mfn);
         if (y === x) return yield* checkFull(mfn, x, flags);
       }
     } else if ((nx & PGT_count_mask) === 1) {
@@ -92,7 +95,7 @@ function* dropToOne(cpu: Cpu, mfn: Mfn, x: number): Steps<boolean> {
   const lo = yield* ld64(a);
   const hi = hi64();
   if (hi !== x) return false;
-  if ((lo & PGT_locked) === 0) return (yield* cas64(a, lo, x, lo, x - 1)) === 1;
+  if ((lo & PGT_locked) === 0 || twin(TWIN['xsa-242'])) return (yield* cas64(a, lo, x, lo, x - 1)) === 1;
   yield* waitUnlocked(cpu, mfn, lo);
   return false;
 }

@@ -24,6 +24,7 @@ import { currentDomain, domidOf, type DomainRef } from './domain.js';
 import { FUSED, slowHi } from './l1-kernel.js';
 import { pageLock, pageUnlock } from './page-lock.js';
 import { getPage, putPage } from './page.js';
+import { isTwinned } from './twins.js';
 
 const MOST = 32;
 const REQUEST_BYTES = MMU_UPDATE_WORDS * 4;
@@ -31,7 +32,8 @@ const COUNT_MASK = 0xffff;
 
 /** Makes as many of the `left` requests at `at` as are a run of the common kind: how many, from 0 on. */
 export function* updateRun(cpu: Cpu, at: Va, left: number, ptOwner: DomainRef, pgOwner: DomainRef): Steps<number> {
-  if (!FUSED || faultsLaid() || left < 2 || ptOwner !== currentDomain(cpu) || pgOwner !== ptOwner) return 0;
+  if (!FUSED || faultsLaid() || isTwinned() || left < 2 || ptOwner !== currentDomain(cpu) || pgOwner !== ptOwner)
+    return 0;
   const here = Math.floor((PAGE_SIZE - (at & (PAGE_SIZE - 1))) / REQUEST_BYTES);
   const count = Math.min(left, MOST, here);
   const reqs = vcpu.batch(cpu);

@@ -134,7 +134,8 @@ export function grantsAt(a: number, mfn: Mfn, visit: (granted: Mfn, bits: number
       const act = activeOf(gt, ref);
       if (act === 0) continue;
       const granted = peek(active.mfn(act));
-      if (inMachine(granted)) visit(granted as Mfn, bitsOf(gt, v1, ref));
+      // Frame 0 is I/O memory: an entry that was never used.
+      if (granted > 0 && inMachine(granted)) visit(granted as Mfn, bitsOf(gt, v1, ref));
     }
   }
 }

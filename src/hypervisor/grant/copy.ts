@@ -49,6 +49,7 @@ import {
   outerClaim,
   type CopyBuf,
 } from './scratch.js';
+import { TWIN, twin } from '../twins.js';
 
 export function clearCopyBufs(cpu: Cpu): void {
   for (let i = 0; i < copyBuf.words; i++) {
@@ -158,13 +159,16 @@ function* releaseBuf(cpu: Cpu, buf: CopyBuf): Steps<void> {
   const holds = peek(copyBuf.holds(buf));
   const mfn = peek(copyBuf.mfn(buf)) as Mfn;
   poke(copyBuf.holds(buf), 0);
+  const early = twin(TWIN['xsa-236']);
+  if (early && (holds & HOLDS_TYPE) !== 0) yield* putPageType(cpu, mfn);
+  if (early && (holds & HOLDS_PAGE) !== 0) yield* putPage(cpu, mfn);
   if ((holds & HOLDS_GRANT) !== 0) {
     const d = peek(copyBuf.domain(buf)) as DomainRef;
     const how = buf === copySource(cpu) ? CLAIM_READONLY : 0;
     yield* releaseGrantForCopy(cpu, d, peek(copyBuf.refLo(buf)), how);
   }
-  if ((holds & HOLDS_TYPE) !== 0) yield* putPageType(cpu, mfn);
-  if ((holds & HOLDS_PAGE) !== 0) yield* putPage(cpu, mfn);
+  if (!early && (holds & HOLDS_TYPE) !== 0) yield* putPageType(cpu, mfn);
+  if (!early && (holds & HOLDS_PAGE) !== 0) yield* putPage(cpu, mfn);
 }
 
 function* copyBytes(cpu: Cpu, op: number): Steps<number> {

@@ -64,6 +64,7 @@ import { createGrantHostMapping } from './pv-map.js';
 import { claim, CLAIM_MAP, CLAIM_READONLY, outerClaim, type Claim } from './scratch.js';
 import { reduceClaim, setStatus } from './status.js';
 import type { GrantTable } from './table.js';
+import { TWIN, twin } from '../twins.js';
 
 /** What one map with these flags adds to the pin word. */
 function pinIncrement(flags: number): number {
@@ -95,9 +96,14 @@ function* mapChecked(cpu: Cpu, op: number): Steps<number> {
   const c = outerClaim(cpu);
   const how = CLAIM_MAP | ((flags & GNTMAP_readonly) !== 0 ? CLAIM_READONLY : 0);
   setClaim(c, granter, peek(op + MAP_REF), domidOf(mapper), how);
+  const early = twin(TWIN['publish-early']);
+  if (early) yield* storeEntry(op, lgt, handle);
   const status = yield* mapClaimed(cpu, op, c, increment);
-  if (status === GNTST_okay) yield* publish(cpu, op, c, lgt, handle);
-  else yield* putMaptrackHandle(cpu, lgt, handle);
+  if (status === GNTST_okay) yield* publish(cpu, op, c, lgt, handle, !early);
+  else {
+    if (early) yield* stOnce(mapping.flags(maptrackEntry(lgt, handle)), 0);
+    yield* putMaptrackHandle(cpu, lgt, handle);
+  }
   return status;
 }
 
@@ -115,11 +121,8 @@ function* mapClaimed(cpu: Cpu, op: number, c: Claim, increment: number): Steps<n
 }
 
 /** Makes the handle live and fills in the results. */
-function* publish(cpu: Cpu, op: number, c: Claim, lgt: GrantTable, handle: number): Steps<void> {
-  const entry = maptrackEntry(lgt, handle);
-  yield* stOnce(mapping.domid(entry), lowHalf(peek(op + MAP_DOM)));
-  yield* stOnce(mapping.ref(entry), peek(op + MAP_REF));
-  yield* stOnce(mapping.flags(entry), lowHalf(peek(op + MAP_FLAGS))); // stored last: an unmap looks at it first
+function* publish(cpu: Cpu, op: number, c: Claim, lgt: GrantTable, handle: number, store: boolean): Steps<void> {
+  if (store) yield* storeEntry(op, lgt, handle);
   const mfn = peek(claim.mfn(c));
   poke(op + MAP_DEV, mfn << 12);
   poke(op + MAP_DEV + 1, mfn >>> 20);
@@ -128,12 +131,22 @@ function* publish(cpu: Cpu, op: number, c: Claim, lgt: GrantTable, handle: numbe
   trace(cpu, EVENT.grantMap, peek(op + MAP_REF), handle);
 }
 
+function* storeEntry(op: number, lgt: GrantTable, handle: number): Steps<void> {
+  const entry = maptrackEntry(lgt, handle);
+  const first = twin(TWIN['flags-first']);
+  if (first) yield* stOnce(mapping.flags(entry), lowHalf(peek(op + MAP_FLAGS)));
+  yield* stOnce(mapping.domid(entry), lowHalf(peek(op + MAP_DOM)));
+  yield* stOnce(mapping.ref(entry), peek(op + MAP_REF));
+  if (!first) yield* stOnce(mapping.flags(entry), lowHalf(peek(op + MAP_FLAGS))); // stored last: an unmap looks at it first
+}
+
 /** Claims the shared entry unless the pins cover the access already, and pins. Frame and version go to `c`. */
 function* pinGrant(cpu: Cpu, c: Claim, increment: number): Steps<number> {
   const act = yield* openEntry(cpu, c);
   if (act === 0) return GNTST_bad_gntref;
   const status = yield* pinOpen(cpu, c, act, increment);
   if (status === GNTST_okay) yield* takePin(c, act, increment);
+  if (twin(TWIN.relatch) && peek(claim.version(c)) === 1) poke(claim.mfn(c), yield* ldOnce(peek(claim.shah(c)) + 1));
   yield* closeEntry(cpu, c, act);
   return status;
 }

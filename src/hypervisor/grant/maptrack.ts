@@ -18,6 +18,7 @@ import { POINT_WRITE } from '../../sync/schedule.js';
 import type { Steps } from '../../sync/steps.js';
 import { CHUNK_WORDS } from '../../machine/layout.js';
 import { FREE_LIST_WORDS, grantTable, MAPTRACK_PER_CHUNK, MAPTRACK_WORDS, type GrantTable } from './table.js';
+import { TWIN, twin } from '../twins.js';
 
 export const mapping = record('grantMapping', {
   /** Grant reference; of a free entry the next free handle. */
@@ -52,13 +53,18 @@ export function maptrackEntry(gt: GrantTable, handle: number): Mapping {
 function* takeFree(cpu: Cpu, gt: GrantTable, vcpuId: number): Steps<number> {
   const list = freeListOf(gt, vcpuId);
   yield* lock(cpu, freeList.lock(list), RANK.maptrackFreelist);
+  const head = yield* takeHead(gt, list);
+  yield* unlock(cpu, freeList.lock(list));
+  return head;
+}
+
+function* takeHead(gt: GrantTable, list: Ref<'handleFreeList'>): Steps<number> {
   let head = yield* ld(freeList.head(list));
   if (head !== NO_HANDLE) {
     const next = yield* ld(mapping.ref(maptrackEntry(gt, head)));
     if (next === NO_HANDLE) head = NO_HANDLE;
     else yield* st(freeList.head(list), next);
   }
-  yield* unlock(cpu, freeList.lock(list));
   return head;
 }
 
@@ -122,7 +128,9 @@ function* steal(cpu: Cpu, gt: GrantTable, vcpuId: number): Steps<number> {
   const vcpus = peek(grantTable.vcpus(gt));
   const first = draw(gt, vcpuId) % vcpus;
   for (let n = 0; n < vcpus; n++) {
-    const handle = yield* takeFree(cpu, gt, (first + n) % vcpus);
+    const from = (first + n) % vcpus;
+    const unlocked = twin(TWIN['xsa-228']);
+    const handle = unlocked ? yield* takeHead(gt, freeListOf(gt, from)) : yield* takeFree(cpu, gt, from);
     if (handle === NO_HANDLE) continue;
     yield* st(mapping.vcpu(maptrackEntry(gt, handle)), vcpuId);
     return handle;

@@ -29,6 +29,7 @@ import { swapGrantRef } from './swap.js';
 import { transferPage } from './transfer.js';
 import { unmapCommon, unmapCommonComplete } from './unmap.js';
 import { setVersion } from './version.js';
+import { TWIN, twin } from '../twins.js';
 
 /** Above these bits of cmd: where a cache flush goes on. */
 const GNTTABOP_CONTINUATION_ARG_SHIFT = 12;
@@ -162,7 +163,7 @@ function* unmaps(cpu: Cpu, uop: Va, count: number, replace: boolean): Steps<numb
     const n = Math.min(count - done, GNTTAB_UNMAP_BATCH_SIZE);
     const passed = yield* unmapPass(cpu, plus(uop, done * gnt.UNMAP_GRANT_WORDS), n, replace);
     const ran = passed < 0 ? ~passed : passed;
-    yield* flushDomain(cpu, currentDomain(cpu));
+    if (!twin(TWIN['unmap-no-flush'])) yield* flushDomain(cpu, currentDomain(cpu));
     for (let i = 0; i < ran; i++) yield* unmapCommonComplete(cpu, unmapStateAt(cpu, i));
     if (passed < 0) return -EFAULT;
     done += n;

@@ -20,10 +20,11 @@ import {
   highHalf,
   lowHalf,
 } from '../../abi/grant.js';
-import { and, cas, ldOnce, or, peek } from '../../sync/primitives.js';
+import { and, cas, ldOnce, or, peek, stOnce } from '../../sync/primitives.js';
 import type { Steps } from '../../sync/steps.js';
-import { active, GNTPIN_w_mask, type Active } from './active.js';
+import { active, GNTPIN_hstr_mask, GNTPIN_hstw_mask, GNTPIN_w_mask, type Active } from './active.js';
 import { claim, CLAIM_MAP, CLAIM_READONLY, type Claim } from './scratch.js';
+import { TWIN, twin } from '../twins.js';
 
 /** Tries of a compare-exchange against a guest that keeps changing the word. */
 const TRIES = 5;
@@ -59,11 +60,19 @@ function* setStatusV1(shah: number, pin: number, how: number, domid: number): St
   for (let i = 0; i < TRIES; i++) {
     if (pin === 0 && !admits(header, 1, how, domid)) return GNTST_general_error;
     if (!readonly && (header & GTF_readonly) !== 0) return GNTST_general_error;
-    const was = yield* cas(shah, header, header | bits);
+    const was = twin(TWIN['v1-claim-blind'])
+      ? yield* orBlind(shah, bits, header)
+      : yield* cas(shah, header, header | bits);
     if (was === header) return GNTST_okay;
     header = was;
   }
   return GNTST_general_error;
+}
+
+/** The twin v1-claim-blind: whatever the header is by now. */
+function* orBlind(shah: number, bits: number, header: number): Steps<number> {
+  yield* or(shah, bits);
+  return header;
 }
 
 function* setStatusV2(shah: number, status: number, pin: number, how: number, domid: number): Steps<number> {
@@ -73,7 +82,7 @@ function* setStatusV2(shah: number, status: number, pin: number, how: number, do
   if (!readonly && (header & GTF_readonly) !== 0) return GNTST_general_error;
   yield* orHalf(status, readonly ? GTF_reading : GTF_reading | GTF_writing);
   // The granter clears its flags, then reads the status; here it is the other way round.
-  const again = yield* ldOnce(shah);
+  const again = twin(TWIN['v2-no-reread']) ? header : yield* ldOnce(shah);
   const locked = (again & GTF_readonly) !== 0;
   if (pin === 0) {
     if (admits(again, 2, how, domid) && (readonly || !locked)) return GNTST_okay;
@@ -87,7 +96,8 @@ function* setStatusV2(shah: number, status: number, pin: number, how: number, do
 
 /** Takes back what the pin count no longer needs: reading at no pin, writing at no pin that writes ([X45]). */
 export function* reduceStatusForPin(act: Active, half: number, readonly: boolean): Steps<void> {
-  const pin = peek(active.pin(act));
+  const pins = peek(active.pin(act));
+  const pin = twin(TWIN['xsa-230']) ? pins & (GNTPIN_hstw_mask | GNTPIN_hstr_mask) : pins;
   let bits = pin === 0 ? GTF_reading : 0;
   if (!readonly && (pin & GNTPIN_w_mask) === 0) bits |= GTF_writing;
   if (half !== NO_STATUS && bits !== 0) yield* clearFlags(half, bits);
@@ -100,6 +110,10 @@ export function* reduceClaim(c: Claim, act: Active): Steps<void> {
 
 /** A locked AND of the half word alone: its neighbour is the guest's. */
 export function* clearFlags(half: number, bits: number): Steps<void> {
+  if (twin(TWIN['status-not-locked'])) {
+    const word = yield* ldOnce(half >>> 1); // raced: what comes between is lost
+    return yield* stOnce(half >>> 1, word & ~(bits << shiftOf(half)));
+  }
   yield* and(half >>> 1, ~(bits << shiftOf(half)));
 }
 

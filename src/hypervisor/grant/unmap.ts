@@ -43,8 +43,9 @@ import { closeEntry, reopenEntry, setClaim, tableOf } from './claim.js';
 import { maptrackEntry, mapping, putMaptrackHandle, type Mapping } from './maptrack.js';
 import { replaceGrantHostMapping } from './pv-map.js';
 import { CLAIM_READONLY, outerClaim, unmapState, type UnmapState } from './scratch.js';
-import { reduceClaim } from './status.js';
-import { grantReadLock, grantReadUnlock, grantTable, nrGrantEntries } from './table.js';
+import { reduceClaim, reduceStatusForPin } from './status.js';
+import { grantReadLock, grantReadUnlock, grantTable, nrGrantEntries, statusHalf } from './table.js';
+import { TWIN, twin } from '../twins.js';
 
 const HALVES = GNTMAP_device_map | GNTMAP_host_map;
 /** In `done`: nothing of the map is left. */
@@ -61,7 +62,8 @@ export function* unmapCommon(cpu: Cpu, op: number, replace: boolean, state: Unma
   if (handle >= (yield* ldOnce(grantTable.maptrackLimit(lgt)))) return GNTST_bad_handle;
   const map = maptrackEntry(lgt, handle);
   // Looked at without a lock; the same again below, with the granter's.
-  if ((yield* ldOnce(mapping.flags(map))) === 0) return GNTST_bad_handle;
+  const seen = yield* ldOnce(mapping.flags(map));
+  if (seen === 0) return GNTST_bad_handle;
   const domid = yield* ldOnce(mapping.domid(map));
   const granter = yield* findDomain(domid);
   if (granter === 0) {
@@ -78,6 +80,7 @@ export function* unmapCommon(cpu: Cpu, op: number, replace: boolean, state: Unma
   let freed = false;
   if (ref < (yield* nrGrantEntries(rgt))) {
     const act = yield* activeAcquire(cpu, rgt, ref);
+    if (twin(TWIN['unmap-unchecked'])) poke(unmapState.done(state), seen);
     status = yield* unmapLocked(cpu, op, replace, state, map, act, domid);
     freed = (peek(unmapState.done(state)) & DONE_LAST) !== 0;
     yield* activeRelease(cpu, act);
@@ -99,9 +102,11 @@ function* unmapLocked(
   domid: number,
 ): Steps<number> {
   // Raced when the entry is another grant's by now; then it differs.
-  const flags = yield* ldOnce(mapping.flags(map));
+  const now = yield* ldOnce(mapping.flags(map));
+  const flags = twin(TWIN['unmap-unchecked']) ? peek(unmapState.done(state)) : now;
   const sameDomain = (yield* ldOnce(mapping.domid(map))) === domid;
   const sameRef = (yield* ldOnce(mapping.ref(map))) === peek(unmapState.ref(state));
+  poke(unmapState.done(state), 0);
   if (flags === 0 || !sameDomain || !sameRef) return GNTST_bad_handle;
   const mfn = peek(active.mfn(act)) as Mfn;
   poke(unmapState.mfn(state), mfn);
@@ -127,10 +132,27 @@ function* unmapLocked(
   if (device) left &= ~GNTMAP_device_map;
   if (left === flags) return GNTST_okay;
   // Dead when nothing of the map is left. Raced: others look at the flags before they have the lock.
-  const last = (left & HALVES) === 0;
+  const last = (left & HALVES) === 0 && !twin(TWIN['xsa-218-handle']);
   yield* stOnce(mapping.flags(map), last ? 0 : left);
   poke(unmapState.done(state), (flags & ~left & HALVES) | (flags & GNTMAP_readonly) | (last ? DONE_LAST : 0));
+  if (twin(TWIN['xsa-218-handle'])) poke(unmapState.done(state), peek(unmapState.done(state)) | handleBits(op));
+  if (twin(TWIN['xsa-218-pin'])) yield* unpinEarly(cpu, state, act);
   return GNTST_okay;
+}
+
+/** What the twin xsa-218-pin does in the first pass: pins and shared bits go, the references stay for the second. */
+function* unpinEarly(cpu: Cpu, state: UnmapState, act: Active): Steps<void> {
+  const done = peek(unmapState.done(state));
+  const readonly = (done & GNTMAP_readonly) !== 0;
+  const granter = peek(unmapState.granter(state)) as DomainRef;
+  const ref = peek(unmapState.ref(state));
+  let pin = peek(active.pin(act));
+  if ((done & GNTMAP_device_map) !== 0) pin -= readonly ? GNTPIN_devr_inc : GNTPIN_devw_inc;
+  if ((done & GNTMAP_host_map) !== 0) pin -= readonly ? GNTPIN_hstr_inc : GNTPIN_hstw_inc;
+  yield* st(active.pin(act), pin);
+  const rgt = tableOf(granter);
+  const half = yield* statusHalf(rgt, peek(grantTable.version(rgt)), ref >>> 0);
+  yield* reduceStatusForPin(act, half, readonly);
 }
 
 /** Second pass: drops what the undone halves held, pages first, then the pins, then the granter's bits. */
@@ -151,12 +173,26 @@ export function* unmapCommonComplete(cpu: Cpu, state: UnmapState): Steps<void> {
   }
   yield* reduceClaim(c, act);
   yield* closeEntry(cpu, c, act);
+  if (twin(TWIN['xsa-218-handle'])) yield* freeIfDead(cpu, done >>> DONE_HANDLE);
   poke(vcpu.nGrantUnmaps(cpu), peek(vcpu.nGrantUnmaps(cpu)) + 1);
+}
+
+/** In `done`, for the twin that frees handles in the second pass: the handle, which must be a small one. */
+const DONE_HANDLE = 17;
+const handleBits = (op: number): number => peek(op + UNMAP_HANDLE) << DONE_HANDLE;
+
+/** What the twin xsa-218-handle does in the second pass: no half is left, so the handle is free. */
+function* freeIfDead(cpu: Cpu, handle: number): Steps<void> {
+  const lgt = tableOf(currentDomain(cpu));
+  const map = maptrackEntry(lgt, handle);
+  if (((yield* ldOnce(mapping.flags(map))) & HALVES) !== 0) return;
+  yield* stOnce(mapping.flags(map), 0);
+  yield* putMaptrackHandle(cpu, lgt, handle);
 }
 
 /** References of one half of a map, then its pin. Active entry lock held. */
 function* dropHalf(cpu: Cpu, mfn: Mfn, act: Active, readonly: boolean, increment: number): Steps<void> {
   if (!readonly) yield* putPageType(cpu, mfn);
   yield* putPage(cpu, mfn);
-  yield* st(active.pin(act), peek(active.pin(act)) - increment);
+  if (!twin(TWIN['xsa-218-pin'])) yield* st(active.pin(act), peek(active.pin(act)) - increment);
 }

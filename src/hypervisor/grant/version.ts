@@ -39,6 +39,7 @@ import {
   statusHalf,
   type GrantTable,
 } from './table.js';
+import { TWIN, twin } from '../twins.js';
 
 const CLAIMS = GTF_reading | GTF_writing;
 
@@ -51,19 +52,27 @@ export function* setVersion(cpu: Cpu, op: number): Steps<number> {
   else if (want === 2 && peek(grantTable.maxVersion(gt)) === 1) rc = -ENOSYS;
   else if ((yield* ldOnce(grantTable.version(gt))) !== want) {
     // Looked at without the lock, as in Xen: another vCPU may be changing it too.
+    const early = twin(TWIN['version-early']);
+    if (early) rc = yield* anyPinned(gt);
     yield* grantWriteLock(cpu, gt);
-    rc = yield* changeVersion(cpu, gt, want);
+    if (!early) rc = yield* anyPinned(gt);
+    if (rc === 0) rc = yield* changeVersion(cpu, gt, want);
     yield* grantWriteUnlock(cpu, gt);
   }
   poke(op, yield* ldOnce(grantTable.version(gt)));
   return rc;
 }
 
-function* changeVersion(cpu: Cpu, gt: GrantTable, want: number): Steps<number> {
+/** 0, or -EBUSY when a reference that must be idle is in use. */
+function* anyPinned(gt: GrantTable): Steps<number> {
   const entries = yield* nrGrantEntries(gt);
   for (let ref = GNTTAB_RESERVED_ENTRIES; ref < entries; ref++) {
     if ((yield* ld(active.pin((yield* activeEntry(gt, ref)) as Active))) !== 0) return -EBUSY;
   }
+  return 0;
+}
+
+function* changeVersion(cpu: Cpu, gt: GrantTable, want: number): Steps<number> {
   const has = yield* ld(grantTable.version(gt));
   const rc =
     has === 1 ? yield* populateStatusFrames(cpu, gt, yield* ld(grantTable.nrGrantFrames(gt))) : yield* leaveV2(gt);
