@@ -49,6 +49,7 @@ export interface DomainOptions {
   readonly splitPteLocks?: boolean;
   readonly lazyMmu?: boolean;
   readonly backing?: number;
+  readonly vmapStacks?: boolean;
   readonly seed?: number;
   readonly rounds?: number;
 }
@@ -94,6 +95,7 @@ export function* makeDomain(o: DomainOptions = {}): Steps<TestDomain> {
     splitPteLocks: o.splitPteLocks ?? true,
     lazyMmu: o.lazyMmu ?? true,
     backing: o.backing ?? 0,
+    vmapStacks: o.vmapStacks ?? false,
     seed: o.seed ?? 1,
     rounds: o.rounds ?? 1,
   };

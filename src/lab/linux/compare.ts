@@ -3,7 +3,8 @@
  *
  * Rules: continuations are not compared. A total that differs between the recorded runs may be anything from the least
  * to the most of them, and by phase as far from the first run's. Lazy-MMU sections and sub-calls of mmuext_op inside
- * multicalls have a tolerance of one. With one CPU the order is compared; with two, only the totals that do not vary.
+ * multicalls have a tolerance of one. With one CPU every step is compared; with two, what
+ * does not vary and the order of the phases of exit_mmap.
  * Source: ../linux-teardown FORMAT.md (totals, by_phase, varies).
  */
 import { orderOf } from './order.js';
@@ -123,11 +124,38 @@ function steadyLines(r: Recording, lines: readonly string[]): string[] {
 /** Attributed by processor and time, the faults of a second thread are not in the recordings: a SIGSEGV has none. */
 const NOT_ATTRIBUTED: ReadonlySet<string> = new Set(['x:page_fault']);
 
-/** Two processors: the totals that all runs agreed on. */
+/** Two processors: totals and figures of the end's phases that all runs agreed on, and the order of those phases. */
 function compareStable(r: Recording, ours: Recorded): Mismatch[] {
-  const totals = without(r.totals, sum(idleSwitches(stepsOf(r))));
-  const stable = fieldsOf(totals, ours.totals).filter((f) => !(f in r.varies.totals) && !NOT_ATTRIBUTED.has(f));
-  return [...compareStatus(r, ours), ...compareCounts(r, 'total', totals, ours.totals, stable)];
+  const steps = stepsOf(r);
+  const totals = without(r.totals, sum(idleSwitches(steps)));
+  const stable = (a: Counts, b: Counts): string[] =>
+    fieldsOf(a, b).filter((f) => !(f in r.varies.totals) && !NOT_ATTRIBUTED.has(f));
+  return [
+    ...compareStatus(r, ours),
+    ...compareCounts(r, 'total', totals, ours.totals, stable(totals, ours.totals)),
+    ...END_PHASES.flatMap((phase) => {
+      const expected = r.by_phase[phase] ?? {};
+      const actual = ours.byPhase[phase] ?? {};
+      return compareCounts(
+        r,
+        phase,
+        expected,
+        actual,
+        stable(expected, actual).filter((f) => BY_PHASE.test(f)),
+      );
+    }),
+    ...compareOrder(phaseLines(orderOf(steps)), phaseLines(ours.steps)),
+  ];
+}
+
+/** Phases that belong to one thread wherever it runs. */
+const END_PHASES = ['release', 'arch_exit', 'unpin', 'pin', 'unmap_vmas', 'free_pgtables', 'tlb_finish'];
+const PHASE_LINES = /^(exit_mmap|notifier_release|xen_exit_mmap|pgd_unpin|unmap_vmas|free_pgtables|tlb_finish)/;
+
+/** The functions of exit_mmap, entered and left, in their order. */
+function phaseLines(lines: readonly string[]): string[] {
+  const end = lines.slice(lines.indexOf('exit_mmap'), lines.indexOf('exit_mmap_ret') + 1);
+  return end.filter((text) => PHASE_LINES.test(text));
 }
 
 function compareStatus(r: Recording, ours: Recorded): Mismatch[] {
