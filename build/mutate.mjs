@@ -159,9 +159,10 @@ async function main() {
   } finally {
     rmSync(root, { recursive: true, force: true });
   }
-  const report = { conditions: all.length / 2, mutants: chosen.length, ...counts, survivors };
+  const judged = Object.values(counts).reduce((n, c) => n + c, 0);
+  const report = { conditions: all.length / 2, mutants: judged, ...counts, survivors };
   const lines = survivors.map((m) => `${m.file}:${String(m.line)}: noticed by nobody when ${m.what} true: ${m.text}`);
-  const total = `${String(chosen.length)} mutants: ${String(counts.tapes)} noticed by the recordings, ${String(counts.tests)} by the tests, ${String(counts.nobody)} by nobody`;
+  const total = `${String(judged)} mutants: ${String(counts.tapes)} noticed by the recordings, ${String(counts.tests)} by the tests, ${String(counts.nobody)} by nobody`;
   process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : `${[...lines, total].join('\n')}\n`);
   return stopped || survivors.length > 0 ? 1 : 0;
 }
