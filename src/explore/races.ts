@@ -44,6 +44,8 @@ export class RaceDetector {
   #rowCount = 0;
   #execution = 0;
   #step = 0;
+  /** Actors that have taken a step, at most; the clocks of the others are 0 in everybody else. */
+  #most = 0;
 
   constructor(names: Names) {
     this.#names = names;
@@ -52,7 +54,7 @@ export class RaceDetector {
   /** An execution begins; what was before it is ordered before everything in it. */
   begin(): void {
     this.#execution++;
-    this.#step = this.#rowCount = 0;
+    this.#step = this.#rowCount = this.#most = 0;
     this.#clocks.fill(0);
     for (let i = 0; i < ACTORS; i++) this.#clocks[i * ACTORS + i] = 1;
     for (const clock of this.#released.values()) this.#spare.push(clock);
@@ -62,6 +64,7 @@ export class RaceDetector {
   /** The check after a step: the race that it makes with an earlier one. */
   step(actor: number, address: number, kind: number, n: number): Finding | undefined {
     this.#step++;
+    if (actor >= this.#most) this.#most = actor + 1;
     if ((kind & SYNCHRONISES) !== 0) {
       this.#synchronise(actor, address, kind, n);
       return undefined;
@@ -79,7 +82,7 @@ export class RaceDetector {
     for (let a = address; a < address + n; a++) {
       let clock = this.#released.get(a);
       if ((kind & POINT_READ) !== 0 && clock !== undefined) {
-        for (let i = 0; i < ACTORS; i++) if (clock[i]! > this.#clocks[base + i]!) this.#clocks[base + i] = clock[i]!;
+        for (let i = 0; i < this.#most; i++) if (clock[i]! > this.#clocks[base + i]!) this.#clocks[base + i] = clock[i]!;
       }
       if ((kind & POINT_WRITE) === 0) continue;
       if (clock === undefined) this.#released.set(a, (clock = this.#spare.pop() ?? new Int32Array(ACTORS)));
