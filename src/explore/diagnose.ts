@@ -2,8 +2,8 @@
  * What the end of an execution says: a deadlock with who waits for what, a lost wake-up, a livelock, an error.
  *
  * Rules: `deadlock`; `lost wake-up`, when somebody sleeps for ever on a word that changed after it had last looked at
- * anything else, so that what it waits for came and went; `livelock`, when at the step bound the same steps come round
- * without changing anything; `step bound`, when they do not; `bug`, when a body threw.
+ * anything else, so that what it waits for came and went; `livelock`, suspected at the step bound, and named with its
+ * cycle when the same steps come round without changing anything; `bug`, when a body threw.
  * A lost wake-up and a livelock are read from the steps, a plain deadlock and a bound from the outcome alone.
  */
 import type { Finding, Names, Outcome, Program, Wait } from './program.js';
@@ -32,7 +32,7 @@ export function diagnose(names: Names, outcome: Outcome): Finding[] {
       return [{ rule: 'deadlock', detail: outcome.waits.map((w) => waiting(names, w)).join('; '), holders }];
     }
     case 'bound':
-      return [{ rule: 'step bound', detail: `no end after ${outcome.steps} steps`, holders: [] }];
+      return [{ rule: 'livelock', detail: `suspected: no end after ${outcome.steps} steps`, holders: [] }];
     case 'threw': {
       const { error } = outcome;
       const detail = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
@@ -54,7 +54,7 @@ export function explain(
   const better =
     outcome.kind === 'bound' ? livelock(program.names, steps) : lostWakeUp(program.names, steps, outcome.waits);
   if (better === undefined) return findings;
-  return [better, ...findings.filter((f) => f.rule !== 'step bound')];
+  return [better, ...findings.filter((f) => f.rule !== better.rule)];
 }
 
 /** The first sleeper whose word was changed by another between its last look at anything else and its going to sleep. */
