@@ -82,7 +82,8 @@ export class RaceDetector {
     for (let a = address; a < address + n; a++) {
       let clock = this.#released.get(a);
       if ((kind & POINT_READ) !== 0 && clock !== undefined) {
-        for (let i = 0; i < this.#most; i++) if (clock[i]! > this.#clocks[base + i]!) this.#clocks[base + i] = clock[i]!;
+        for (let i = 0; i < this.#most; i++)
+          if (clock[i]! > this.#clocks[base + i]!) this.#clocks[base + i] = clock[i]!;
       }
       if ((kind & POINT_WRITE) === 0) continue;
       if (clock === undefined) this.#released.set(a, (clock = this.#spare.pop() ?? new Int32Array(ACTORS)));

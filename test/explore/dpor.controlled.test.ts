@@ -42,6 +42,54 @@ describe('partial-order reduction', () => {
   });
 });
 
+const w = (n: number): { w: number } => ({ w: n });
+const st = (n: number): Op => ({ op: 'stOnce', ...w(n), v: 1 });
+const see = (n: number): Op => ({ op: 'ldOnce', ...w(n) });
+const request: Op = { op: 'request', ...w(1) };
+const held: Op = { op: 'locked', ...w(0), body: [] };
+
+describe('programs of sleepers: reduction finds all outcomes of', () => {
+  it.each<[string, Op[][]]>([
+    [
+      'a wait that a store or a request ends, and a look after it',
+      [[st(3), st(2)], [{ op: 'await', ...w(3) }, see(3)], [request]],
+    ],
+    [
+      'a wait that two stores end',
+      [[st(3)], [{ op: 'await', ...w(3) }, see(2)], [{ op: 'stOnce', ...w(3), v: 2 }, st(2)]],
+    ],
+    [
+      'a wait for requests, looked at',
+      [[see(0), { op: 'seeRequests', ...w(1) }], [{ op: 'awaitRequest', ...w(3) }], [request, st(0)]],
+    ],
+    [
+      'three who want a lock, one of them looked at',
+      [[held], [held, st(1)], [{ op: 'seeRequests', ...w(1) }, held, see(1)]],
+    ],
+    ['a request to one who waits for a lock', [[held, see(2)], [held], [request, st(2)]]],
+    [
+      'locks in two orders',
+      [
+        [{ op: 'locked', ...w(0), body: [{ op: 'locked', ...w(1), body: [st(0)] }] }],
+        [{ op: 'locked', ...w(1), body: [{ op: 'locked', ...w(0), body: [see(0)] }] }],
+        [{ op: 'tried', ...w(1), body: [see(0)] }],
+      ],
+    ],
+  ])('%s', (_name, ops) => {
+    for (const order of [ops, [ops[2]!, ops[1]!, ops[0]!], [ops[1]!, ops[0]!, ops[2]!]]) {
+      const [all, outcomes] = everything(order, exhaustive());
+      const [few, found] = everything(order, dpor());
+      expect(found).toEqual(outcomes);
+      expect(few.classes).toBe(all.classes);
+      expect(few.executions).toBeLessThan(all.executions);
+      const [bounded, within] = everything(order, exhaustive(2));
+      const [, reduced] = everything(order, bpor(2));
+      expect(reduced).toEqual(within);
+      expect(bounded.exhausted).toBe(true);
+    }
+  });
+});
+
 describe.each([0, 1, 2, 3])('bounded reduction with %i preemptions', (k) => {
   it('finds the outcomes of plain enumeration under that bound, over random programs', () => {
     let plain = 0;

@@ -24,6 +24,7 @@ import {
   tryLock,
   unlock,
   waitChange,
+  waitRequest,
 } from '../../src/sync/primitives.js';
 import { POINT_READ } from '../../src/sync/schedule.js';
 import type { Steps } from '../../src/sync/steps.js';
@@ -33,7 +34,7 @@ export const WORDS = 4;
 export const LOCKS = A + 16;
 
 export type Op =
-  | { readonly op: 'ld' | 'ldOnce' | 'add' | 'await' | 'choose' | 'pair' | 'zero'; readonly w: number }
+  | { readonly op: 'ld' | 'ldOnce' | 'add' | 'await' | 'awaitRequest' | 'choose' | 'pair' | 'zero'; readonly w: number }
   | { readonly op: 'st' | 'stOnce' | 'cas' | 'ifSet'; readonly w: number; readonly v: number }
   /** Operations under a lock; `tried`: left out when it is held. */
   | { readonly op: 'locked' | 'tried'; readonly w: number; readonly body: readonly Op[] }
@@ -93,6 +94,9 @@ function* performOne(me: number, o: Op, r: Register): Steps<void> {
     case 'await':
       // Once only: a wait may end early, and then nothing is awaited.
       return yield* waitChange(cpu, a, 0);
+    case 'awaitRequest':
+      yield* waitRequest(cpu, a, 0, 0);
+      return;
     case 'request':
       yield* or(actor.request(cpuAt(1 + (o.w % 2))), 1);
       return;
@@ -162,7 +166,7 @@ const plain: fc.Arbitrary<Op> = fc.oneof(
   fc.record({ op: fc.constantFrom('pair' as const, 'zero' as const), w: fc.nat(WORDS - 2) }),
 );
 const special: fc.Arbitrary<Op> = fc.oneof(
-  fc.record({ op: fc.constantFrom('await' as const, 'choose' as const), w: word }),
+  fc.record({ op: fc.constantFrom('await' as const, 'awaitRequest' as const, 'choose' as const), w: word }),
   fc.record({ op: fc.constantFrom('request' as const, 'seeRequests' as const), w: fc.nat(1) }),
 );
 const locked: fc.Arbitrary<Op> = fc.record({
