@@ -36,9 +36,9 @@ describe('random programs of several vCPUs', () => {
         calls += result.calls;
         for (const k of result.byKind) effects.set(k.name, (effects.get(k.name) ?? 0) + k.effects);
       }),
-      { numRuns: 60, seed: SEED },
+      { numRuns: 40, seed: SEED },
     );
-    expect(calls).toBeGreaterThan(5_000);
+    expect(calls).toBeGreaterThan(3_000);
     expect([...effects].filter(([, n]) => n === 0)).toEqual([]);
   });
 
@@ -53,9 +53,9 @@ describe('random programs of several vCPUs', () => {
         expect(preempted).toEqual({ ...plain, plan: { ...plain.plan, quantum } });
         seen++;
       }),
-      { numRuns: 60, seed: SEED },
+      { numRuns: 30, seed: SEED },
     );
-    expect(seen).toBeGreaterThan(50);
+    expect(seen).toBeGreaterThan(20);
   });
 
   it('are functions of program and schedule', { timeout: 120_000 }, () => {

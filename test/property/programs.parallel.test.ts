@@ -18,6 +18,7 @@ import { guestsOf, planOf, program, type Program } from './programs.js';
 const bodies = compileForThreads('test/property/thread-bodies.ts');
 const HANG_MS = 60_000;
 const LOOK_MS = 2;
+const ALARM_MS = 1_500;
 
 /** Runs the program to its end, the control plane on this thread. */
 async function outcome(p: Program) {
@@ -41,7 +42,8 @@ async function outcome(p: Program) {
     const end = Date.now() + HANG_MS;
     const thrown = await Promise.race([all.then(() => ''), ended(m, end)]);
     if (thrown !== '') throw new Error(thrown);
-    run(() => oversee(m, () => undefined));
+    let alarm = Date.now();
+    run(() => oversee(m, () => Date.now() - alarm > ALARM_MS && (alarm = Date.now()) > 0));
     await all;
   } finally {
     await Promise.all(threads.map((t) => t.terminate()));

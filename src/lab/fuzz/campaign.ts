@@ -54,6 +54,7 @@ class Campaign {
   #calls = 0;
   #overlaps = 0;
   #forgotten = 0;
+  #endless = 0;
   #complete = true;
 
   constructor(o: FuzzOptions) {
@@ -114,6 +115,7 @@ class Campaign {
     this.#calls += r.calls;
     this.#overlaps += r.overlaps;
     this.#forgotten += r.forgotten ? 1 : 0;
+    this.#endless += r.endless;
     for (const k of r.byKind) {
       const sum = this.#kinds.get(k.name) ?? { name: k.name, steps: 0, effects: 0 };
       this.#kinds.set(k.name, { name: k.name, steps: sum.steps + k.steps, effects: sum.effects + k.effects });
@@ -133,6 +135,7 @@ class Campaign {
       calls: this.#calls,
       overlaps: this.#overlaps,
       forgotten: this.#forgotten,
+      endless: this.#endless,
       kinds: [...this.#kinds.values()],
       failure: f === undefined ? undefined : { plan: f.plan, wrong: [...f.wrong, ...this.#thrown] },
     };

@@ -39,8 +39,11 @@ export function endFaults(plan: EpisodePlan): void {
 
 const CHUNK_WORDS = 1024;
 
-/** How far the vCPUs are; beside the machine, written by them when they have ended. */
-export const fuzzBoard = record('fuzzBoard', { ended: 1, controllers: 1 });
+/**
+ * How far the vCPUs are, beside the machine: those that have ended, those of control domains among them; `turn` changes when
+ * there is something to look at; domains that were destroyed for a call without end.
+ */
+export const fuzzBoard = record('fuzzBoard', { ended: 1, controllers: 1, turn: 1, endless: 1 });
 export type FuzzBoard = Ref<'fuzzBoard'>;
 
 /** A vCPU's place. */
@@ -128,5 +131,6 @@ export function* vcpuLife(plan: EpisodePlan, guests: FuzzGuests, v: FuzzVcpu, bo
   }
   if (v.privileged) yield* add(fuzzBoard.controllers(board), 1);
   yield* add(fuzzBoard.ended(board), 1);
-  wake(fuzzBoard.ended(board));
+  yield* add(fuzzBoard.turn(board), 1);
+  wake(fuzzBoard.turn(board));
 }

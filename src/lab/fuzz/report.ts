@@ -22,6 +22,8 @@ export interface FuzzReport {
   readonly overlaps: number;
   /** Episodes in which the hypervisor forgot a table as Xen does, whose counts were not looked at. */
   readonly forgotten: number;
+  /** Domains destroyed because a grant copy of theirs was restarted without end, as Xen restarts it. */
+  readonly endless: number;
   readonly kinds: readonly FuzzKind[];
   readonly failure: { readonly plan: EpisodePlan; readonly wrong: readonly string[] } | undefined;
 }
@@ -36,6 +38,8 @@ export function fuzzText(r: FuzzReport): string {
   ];
   if (r.forgotten > 0)
     lines.push(`  ${number(r.forgotten)} episodes in which Xen forgets a table: counts not looked at`);
+  if (r.endless > 0)
+    lines.push(`  ${number(r.endless)} domains destroyed in a transitive copy that Xen restarts without end`);
   if (r.failure !== undefined) lines.push(...failureLines(r, r.failure));
   else if (r.complete) lines.push('  no invariant broken, nothing thrown');
   else lines.push(`  interrupted; nothing broken so far, --seed ${String(r.nextSeed)} goes on`);

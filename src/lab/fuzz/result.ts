@@ -5,7 +5,7 @@ import { countInfo, typeInfo } from '../../machine/frame.js';
 import { FRAMES } from '../../machine/layout.js';
 import { peek } from '../../sync/primitives.js';
 import type { FuzzCounts, FuzzGuests } from './guests.js';
-import type { FuzzMachine } from './machine.js';
+import { fuzzBoard, type FuzzMachine } from './machine.js';
 import type { EpisodePlan } from './plan.js';
 import type { FuzzKind } from './report.js';
 import type { Verdict } from './verdict.js';
@@ -20,6 +20,8 @@ export interface EpisodeResult {
   readonly digest: number;
   readonly wrong: readonly string[];
   readonly forgotten: boolean;
+  /** Domains that were destroyed because a grant copy of theirs had no end. */
+  readonly endless: number;
 }
 
 /** A number that depends on every word of machine memory and on every frame's count and type. */
@@ -54,5 +56,6 @@ export function episodeResult(
     digest,
     wrong: verdict.wrong,
     forgotten: verdict.forgotten,
+    endless: peek(fuzzBoard.endless(m.board)),
   };
 }

@@ -32,6 +32,8 @@ export const FUZZ_BOARD_WORDS = 64;
 const WAIT_MS = 50;
 /** An episode takes far less than a second; on a busy machine some. */
 const HANG_MS = 120_000;
+/** How often the control plane looks whether a call has no end. */
+const ALARM_MS = 1_500;
 
 /** Serves vCPU `index` of every episode, until the campaign is over; `threw` hears of what should never be thrown. */
 export function fuzzVcpuThread(
@@ -96,10 +98,14 @@ function publish(board: Int32Array, plan: EpisodePlan, m: FuzzMachine): void {
 /** Until every thread is done: '' or what went wrong. */
 function supervise(board: Int32Array, m: FuzzMachine): string {
   const end = Date.now() + HANG_MS;
+  let alarm = Date.now() + ALARM_MS;
   try {
     run(() =>
       oversee(m, () => {
         look(board, end);
+        const due = Date.now() >= alarm;
+        if (due) alarm = Date.now() + ALARM_MS;
+        return due;
       }),
     );
     while (Atomics.load(board, DONE) < m.vcpus.length) {
