@@ -23,13 +23,14 @@ export const splitLocks = (name: string): boolean => {
 };
 
 export function* buildBenchDomains(s: Setting): Steps<BenchDomains> {
-  const mapper = yield* build(s, MAPPER, mapperSizes(s.point, s.restore, s.bystander));
+  const mapper = yield* buildBenchDomain(s, MAPPER, mapperSizes(s.point, s.restore, s.bystander));
   const all: Start[] = [];
-  for (const n of granters(s.point)) all.push(yield* build(s, FIRST_GRANTER + all.length, granterSizes(n)));
+  for (const n of granters(s.point)) all.push(yield* buildBenchDomain(s, FIRST_GRANTER + all.length, granterSizes(n)));
   return { mapper, granters: all };
 }
 
-function* build(s: Setting, domid: number, z: DomainSizes): Steps<Start> {
+/** One domain, its kernel prepared; a machine too small for it is a LabError. */
+export function* buildBenchDomain(s: Pick<Setting, 'design' | 'restore'>, domid: number, z: DomainSizes): Steps<Start> {
   const { populated, vcpus, areaPages, grantFrames } = z;
   const maxPfn = populated + 1 + grantFrames + z.ballooned;
   const spec: ImageSpec = { populated, maxPfn, vcpus, areaPages, grantFrames };

@@ -11,7 +11,7 @@ import { STEP_AGAIN, STEP_EXIT, STEP_EXIT_THREAD, STEP_SLEEP, type KernelCpu } f
 import { COUNT } from './counters.js';
 import { count } from './count.js';
 import { closeFiles } from './file.js';
-import { mmPut } from './exit.js';
+import { hasOtherUsers, mmPut } from './exit.js';
 import { enterLazyCpu, leaveLazyCpu } from './lazy.js';
 import type { Mm } from './mm.js';
 import { kernel, percpu } from './records.js';
@@ -94,7 +94,7 @@ export function* doExit(c: KernelCpu, t: Task, group = true): Steps<void> {
   mark(c, MARK.do_exit, signal);
   yield* st(task.status(t), signal);
   if (m !== 0) {
-    if (group) yield* killOthers(c, m, t, SIGKILL);
+    if (group && (yield* hasOtherUsers(m))) yield* killOthers(c, m, t, SIGKILL);
     yield* enterLazyTlb(c, m);
     yield* st(task.mm(t), 0);
     yield* mmPut(c, m);

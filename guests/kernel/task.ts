@@ -157,7 +157,7 @@ export function* reapTask(c: KernelCpu, t: Task): Steps<void> {
   yield* st(task.state(t), TASK_DEAD);
   const parent = (yield* ld(task.parent(t))) as Task;
   if (parent !== 0) yield* add(task.children(parent), -1);
-  yield* orphan(c, t);
+  if ((yield* ld(task.children(t))) !== 0) yield* orphan(c, t);
   yield* kunlock(c, kernel.runqueueLock(c.k));
   yield* stackPut(c, peek(task.stack(t)));
   yield* slabFree(c.cpu, kernel.taskSlab(c.k), t);
