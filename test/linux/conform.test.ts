@@ -6,8 +6,10 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
+import { recordings as recordingsFormat } from '../../src/lab/linux/format.js';
 import { checkRecording, looksLikeRecording, type Recording } from '../../src/lab/linux/recording.js';
 import { runRecording, type Together } from '../../src/lab/linux/run.js';
+import { replayBatch, type BatchResult } from '../../src/lab/tape/batch.js';
 import { recordedGuests } from '../../workers/recorded.js';
 
 const position = { file: 'teardown.jsonl.gz', line: 1, column: 1 };
@@ -103,4 +105,43 @@ test('a design that unpins first is found out', () => {
 test('a line that lacks a field is refused, with the field', () => {
   const { totals: _totals, ...rest } = named('anon-exit.p1');
   expect(() => checkRecording(rest, position)).toThrow('totals');
+});
+
+describe('as an input of the command', () => {
+  const formats = [recordingsFormat(recordedGuests, refuse)];
+  const replay = (...texts: string[]): BatchResult =>
+    replayBatch(
+      {
+        file: 'mixed.jsonl',
+        lines: texts.map((text, i) => [i + 1, text] as const),
+        stopped: new Int32Array(new SharedArrayBuffer(4)),
+      },
+      formats,
+    );
+  test('a first difference says phase, field, both values and the steps around', () => {
+    const r = structuredClone(named('gnt-exit.p1.g1'));
+    const at = r.steps.findIndex(([kind]) => kind === 'gnttab_unmap_refs');
+    r.steps[at] = ['gnttab_unmap_refs', { count: 2 }];
+    (r.by_phase['release'] ?? {})['x:grant_table_op'] = 3;
+    const { results } = replay(JSON.stringify(r));
+    expect(results[0]?.difference).toMatchObject({
+      tape: r.id,
+      index: 7,
+      where: 'release: x:grant_table_op',
+      differences: [
+        { field: 'release x:grant_table_op', expected: 3, actual: 2 },
+        { field: 'order step 7', expected: 'gnttab_unmap_refs 2', actual: 'gnttab_unmap_refs 1' },
+        { field: 'steps around' },
+      ],
+    });
+    expect(results[0]?.difference?.differences[2]?.actual).toHaveLength(9);
+  });
+
+  test('a broken recording is refused with its line', () => {
+    const { totals: _totals, ...rest } = named('anon-exit.p1');
+    expect(replay(JSON.stringify(named('anon-exit.p1')), JSON.stringify(rest)).refused).toMatchObject({
+      code: 'RECORDING_SHAPE',
+      position: { file: 'mixed.jsonl', line: 2 },
+    });
+  });
 });
