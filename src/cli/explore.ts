@@ -21,6 +21,7 @@ import { whole } from './whole.js';
 
 interface ExploreFlags {
   readonly design?: readonly string[];
+  readonly twin?: string;
   readonly strategy: StrategyName;
   readonly preemptions?: number;
   readonly executions?: number;
@@ -64,6 +65,7 @@ export function addExplore(program: Command, t: Terminal, done: (code: number) =
     .description('search the schedules of a small scenario, shrink and print what breaks')
     .argument('<file>', "scenario (YAML) with a 'small' section")
     .option('-d, --design <name>', "a design, several times, or 'all'", collect)
+    .option('--twin <name>', 'search a hypervisor that breaks one rule, such as xsa-401')
     .addOption(new Option('-s, --strategy <name>', 'how schedules are chosen').choices(STRATEGIES).default('bounded'))
     .option('-p, --preemptions <n>', 'most preemptions of a schedule (bounded: 2 unless said)', whole(0, 1000))
     .option('-n, --executions <n>', 'most executions of a design', whole(1, 0xffffffff))
@@ -89,7 +91,10 @@ function specOf(flags: ExploreFlags): StrategySpec {
 
 async function run(file: string, flags: ExploreFlags, t: Terminal): Promise<number> {
   const catalog = loadCatalog();
-  const designs = flags.design === undefined ? {} : { designs: flags.design };
+  const designs = {
+    ...(flags.design === undefined ? {} : { designs: flags.design }),
+    ...(flags.twin === undefined ? {} : { twin: flags.twin }),
+  };
   const scenario = override(readScenario(file, catalog), designs, catalog.designs.map((d) => d.name)); // prettier-ignore
   const spec = specOf(flags);
   const unlimited = flags.executions === undefined && flags.time === undefined;

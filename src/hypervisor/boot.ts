@@ -33,6 +33,7 @@ import { unpauseDomain } from './domctl.js';
 import { globals } from './globals.js';
 import { heapInit } from './heap.js';
 import { M2P_FRAMES } from './m2p.js';
+import { setTwin, type TwinName } from './twins.js';
 
 export interface BootOptions {
   /** A debug hypervisor ([X24], [X61]). */
@@ -41,6 +42,8 @@ export interface BootOptions {
   readonly quantum?: number;
   /** The first frame that is memory; those below it are a hole that nobody ever owns. Absent: 1. */
   readonly firstFrame?: number;
+  /** The hypervisor is to be wrong in this way (twins.ts). Absent or '': it is right. */
+  readonly twin?: TwinName | '';
 }
 
 /** Starts the machine; what was in it before is gone (guest frames are zeroed when they are given out). */
@@ -52,6 +55,7 @@ export function hypervisorBoot(options: BootOptions): void {
   poke(globals.arenaChunks, ARENA_CHUNKS);
   poke(globals.debug, options.debug === true ? 1 : 0);
   poke(globals.quantum, options.quantum ?? 0);
+  setTwin(options.twin === '' ? undefined : options.twin);
   specialDomain(DOM_XEN, DOMID_XEN);
   specialDomain(DOM_IO, DOMID_IO);
   const end = layXenFrames();

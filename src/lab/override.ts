@@ -4,6 +4,7 @@
  * Invariant: the result obeys the rules a file obeys; a flag that breaks one is a LabError.
  */
 import { LabError } from '../abi/errors.js';
+import { TWIN_NAMES, type TwinName } from '../abi/twins.js';
 import { VCPUS_MAX, VCPUS_SMALL } from '../scenario/rules.js';
 import type { Extent, Scenario } from '../scenario/scenario.js';
 import { hintFor } from '../scenario/suggest.js';
@@ -15,6 +16,8 @@ export interface Override {
   readonly vcpus?: number;
   readonly extent?: Extent;
   readonly seed?: number;
+  /** The rule that the hypervisor is to break. */
+  readonly twin?: string;
 }
 
 /** `s` with `o` applied; `known` are the designs that exist. */
@@ -33,9 +36,18 @@ export function override(s: Scenario, o: Override, known: readonly string[]): Sc
     ...s,
     designs,
     seed: o.seed ?? s.seed,
+    hypervisor: o.twin === undefined ? s.hypervisor : { ...s.hypervisor, twin: twinByName(o.twin) },
     extent: o.extent ?? s.extent,
     domains: o.vcpus === undefined ? s.domains : withVcpus(s, o.vcpus),
   };
+}
+
+/** A twin by its name; '' is none. */
+export function twinByName(name: string): TwinName | '' {
+  if (name === '') return '';
+  const known = TWIN_NAMES.find((n) => n === name);
+  if (known !== undefined) return known;
+  throw new LabError('UNKNOWN_TWIN', `there is no twin '${name}'`, { hint: hintFor(name, TWIN_NAMES) });
 }
 
 function withVcpus(s: Scenario, vcpus: number): Scenario['domains'] {

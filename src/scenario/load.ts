@@ -124,7 +124,11 @@ function complete(raw: RawScenario, catalog: Catalog): Scenario {
     description: raw.description,
     seed: raw.seed ?? 1,
     memoryMib: sizeMib(raw.memory),
-    hypervisor: { build: raw.hypervisor?.build ?? 'release', quantum: raw.hypervisor?.quantum ?? 0 },
+    hypervisor: {
+      build: raw.hypervisor?.build ?? 'release',
+      quantum: raw.hypervisor?.quantum ?? 0,
+      twin: raw.hypervisor?.twin ?? '',
+    },
     domains: raw.domains.map((d, i) => completeDomain(raw, d, ids[i] ?? 0, catalog)),
     events: (raw.events ?? []).map((e) => ({ ...e, of: e.of ?? e.destroy })),
     extent:

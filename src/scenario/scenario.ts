@@ -4,6 +4,7 @@
  * Invariant: plain data that survives a structured clone; nothing in it is optional where a reader would have to guess.
  */
 import type { DesignStepName } from '../abi/design-step.js';
+import type { TwinName } from '../abi/twins.js';
 import type { SiteName } from '../fault/sites.js';
 import type {
   CHOICE_NAMES,
@@ -113,7 +114,12 @@ export interface Scenario {
   readonly description: string;
   readonly seed: number;
   readonly memoryMib: number;
-  readonly hypervisor: { readonly build: 'release' | 'debug'; readonly quantum: number };
+  readonly hypervisor: {
+    readonly build: 'release' | 'debug';
+    readonly quantum: number;
+    /** The rule that the hypervisor breaks on purpose; '': none. */
+    readonly twin: TwinName | '';
+  };
   readonly domains: readonly DomainSpec[];
   readonly events: readonly DestroyEvent[];
   readonly extent: Extent;

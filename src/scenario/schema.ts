@@ -5,6 +5,7 @@
  * Lock: none. What spans several fields is checked in `rules.ts`.
  */
 import { z } from 'zod';
+import { TWIN_NAMES } from '../abi/twins.js';
 import type { Catalog, Parameter, ProgramEntry } from '../abi/catalog.js';
 import { DESIGN_STEPS } from '../abi/design-step.js';
 import { SITES } from '../fault/sites.js';
@@ -190,6 +191,9 @@ export function scenarioSchema(catalog: Catalog) {
             .enum(['release', 'debug'])
             .meta({ description: "Xen's build; debug is by reference only, no recording covers it." }),
           quantum: whole(0, 1_000_000, 'Every how many preemption checks one answers yes; 0 is never.'),
+          twin: z
+            .enum(TWIN_NAMES)
+            .meta({ description: 'A rule that the hypervisor breaks on purpose, for searches to find.' }),
         })
         .partial()
         .optional(),

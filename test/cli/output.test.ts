@@ -146,7 +146,7 @@ describe('the report', () => {
   });
 
   test('says of a debug hypervisor that no recording covers it', () => {
-    const debug = { ...scenario, hypervisor: { build: 'debug' as const, quantum: 0 } };
+    const debug = { ...scenario, hypervisor: { build: 'debug' as const, quantum: 0, twin: '' as const } };
     expect(humanReport(debug, all, { columns: Infinity, colour: false })).toContain(
       'by reference, no recording covers it',
     );

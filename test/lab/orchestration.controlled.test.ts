@@ -26,7 +26,7 @@ function scenario(designs: string[], more: Partial<Scenario> = {}): Scenario {
     description: '',
     seed: 7,
     memoryMib: 8,
-    hypervisor: { build: 'release', quantum: 0 },
+    hypervisor: { build: 'release', quantum: 0, twin: '' },
     domains: [domain('dom0', 0), domain('front', 1)],
     events: [],
     extent: { kind: 'rounds', rounds: 500 },

@@ -27,7 +27,7 @@ describe('a scenario file that is right', () => {
     expect(s).toMatchObject({
       seed: 1,
       memoryMib: 64,
-      hypervisor: { build: 'release', quantum: 0 },
+      hypervisor: { build: 'release', quantum: 0, twin: '' },
       extent: { kind: 'rounds' },
     });
     expect(s.checks).toEqual([...CHECKS]);
@@ -43,6 +43,12 @@ describe('a scenario file that is right', () => {
       threads: 1,
       with: { peers: ['front'], pages: 16, end: 'exit' },
     });
+  });
+
+  test('may name a rule that the hypervisor breaks, one that exists', () => {
+    const wrong = (name: string): string => minimal.replace('domains:', `hypervisor: { twin: ${name} }\ndomains:`);
+    expect(parse(wrong('xsa-401')).hypervisor.twin).toBe('xsa-401');
+    expect(lines(wrong('xsa-402'))[0]).toContain('xsa-401');
   });
 
   test('gives the privileged domain number 0 wherever it stands', () => {

@@ -231,7 +231,7 @@ function tokenOf(s: Scenario, design: string, v: Violation, code: string, stepCh
     scenarioHash: scenarioHash(s),
     codeHash: code,
     design,
-    twin: '',
+    twin: s.hypervisor.twin,
     stepChecks,
     leftOut: new Set(v.leftOut),
     trace: v.trace,

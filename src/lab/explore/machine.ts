@@ -68,7 +68,7 @@ export class ExploreMachine {
   /** Boots and sets up; a setup that does not work is a LabError. */
   constructor(plan: ExplorePlan, guests: ExploreGuests) {
     const { hypervisor, domains } = plan.scenario;
-    hypervisorBoot({ debug: hypervisor.build === 'debug', quantum: hypervisor.quantum });
+    hypervisorBoot({ debug: hypervisor.build === 'debug', quantum: hypervisor.quantum, twin: hypervisor.twin });
     const vcpus = domains.reduce((n, d) => n + d.vcpus, 0);
     this.traceRegion = run(() => reserveArena(traceRegionWords(vcpus + 1, TRACE_ENTRIES)));
     this.domains = domains.map((spec) => ({ spec, built: run(() => guests.build(plan, spec)) }));

@@ -20,7 +20,15 @@ const shape = z.strictObject({
 });
 
 const keyOf = (s: Scenario, o: StrategySpec): string =>
-  [scenarioHash(s), codeHash(), o.strategy, String(o.preemptions ?? 'all'), String(o.seed), String(o.depth)].join(' ');
+  [
+    scenarioHash(s),
+    s.hypervisor.twin,
+    codeHash(),
+    o.strategy,
+    String(o.preemptions ?? 'all'),
+    String(o.seed),
+    String(o.depth),
+  ].join(' ');
 
 /** Where each design stands by that file; nothing when there is no such file yet. */
 export function readStand(file: string, s: Scenario, o: StrategySpec): Readonly<Record<string, unknown>> {

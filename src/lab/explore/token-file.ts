@@ -14,6 +14,7 @@ import { codeHash } from './code-hash.js';
 import { planOf } from './explore.js';
 import type { Recording } from './record.js';
 import { runJob } from './thread.js';
+import { twinByName } from '../override.js';
 import { decodeToken, scenarioHash, type Counterexample } from './token.js';
 
 const TOKEN = /x1\.[0-9a-f]{8}\.[\w.-]+/g;
@@ -47,7 +48,7 @@ export function scenarioOf(c: Counterexample, file: string | undefined, catalog:
   const candidates = file === undefined ? shipped() : [file];
   const read = candidates.map((f) => readScenario(f, catalog));
   const found = read.find((s) => scenarioHash(s) === c.scenarioHash);
-  if (found !== undefined) return found;
+  if (found !== undefined) return { ...found, hypervisor: { ...found.hypervisor, twin: twinByName(c.twin) } };
   if (file !== undefined) {
     throw new LabError('OTHER_SCENARIO', `${file} is not the scenario of this token (${c.scenarioHash})`, {
       hint: 'it has been changed since; explore it again for a new token',

@@ -29,9 +29,10 @@ const FORM = /^x1\.([0-9a-f]{8})\.([0-9a-f]{8})\.([\w-]+)\.([0-9a-f]{8})\.([\w-]
 
 export const shortHash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 8);
 
-/** Of what an execution depends on in a scenario; its name, description and expectations may change. */
+/** Of what an execution depends on in a scenario; its name, description and expectations may change, its twin is named. */
 export function scenarioHash({ seed, memoryMib, hypervisor, domains, small, checks }: Scenario): string {
-  return shortHash(JSON.stringify([seed, memoryMib, hypervisor, domains, small, checks]));
+  const { build, quantum } = hypervisor;
+  return shortHash(JSON.stringify([seed, memoryMib, { build, quantum }, domains, small, checks]));
 }
 
 export function encodeToken(c: Counterexample): string {

@@ -67,7 +67,7 @@ function boot(guests: ControlGuests, plan: MachinePlan): Reply {
   const why = guests.refuses(plan);
   if (why !== '') return { kind: 'refused', why };
   const { hypervisor, domains } = plan.scenario;
-  hypervisorBoot({ debug: hypervisor.build === 'debug', quantum: hypervisor.quantum });
+  hypervisorBoot({ debug: hypervisor.build === 'debug', quantum: hypervisor.quantum, twin: hypervisor.twin });
   const built = domains.map((d) => ({ d, b: run(() => guests.build(plan, d)) }));
   return {
     kind: 'booted',
