@@ -44,7 +44,7 @@ export function addConform(program: Command, t: Terminal, done: (code: number) =
     .argument('[files...]', 'tapes (.jsonl or .jsonl.gz), or folders of them')
     .option('--tape <id>', 'only the tape of this id, or all that begin with it when it ends in *')
     .addOption(new Option('--build <build>', 'one build of the laboratory only').choices(BUILDS))
-    .option('--quantum <n>', 'preempt and continue hypercalls at every nth check', whole(1, 1_000_000))
+    .option('--quantum <n>', 'preempt and continue hypercalls at every nth check (tapes only)', whole(1, 1_000_000))
     .addOption(
       new Option('--design <name>', "the design of our kernel, for recordings of Linux's teardown")
         .choices(RECORDED_DESIGNS)
