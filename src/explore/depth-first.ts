@@ -98,6 +98,9 @@ export abstract class DepthFirst implements Strategy {
 
   /** Takes the deepest alternative that is left; what lies above it is forgotten. */
   next(): boolean {
+    if (this.depth < this.length || this.#asked < this.#choices.length) {
+      throw new Nondeterminism(`the execution ended at step ${this.depth}, and went on there before`);
+    }
     this.#executions++;
     this.#steps = this.depth;
     for (;;) {

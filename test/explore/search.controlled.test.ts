@@ -11,7 +11,8 @@ import { continueFrom, Replay } from '../../src/explore/replay.js';
 import { roundRobin } from '../../src/explore/round-robin.js';
 import { decodeSchedule, encodeSchedule, scheduleOf } from '../../src/explore/schedule.js';
 import { search } from '../../src/explore/search.js';
-import type { Strategy } from '../../src/explore/strategy.js';
+import type { Program } from '../../src/explore/program.js';
+import { Nondeterminism, type Strategy } from '../../src/explore/strategy.js';
 import { uniformWalk } from '../../src/explore/uniform-walk.js';
 import { programOf, smallPrograms, type Op } from './programs.js';
 
@@ -182,6 +183,47 @@ describe('a search', () => {
     // What is left is two steps of one and one of the other.
     expect(search(p, continueFrom(prefix, exhaustive()))).toMatchObject({ executions: 3, exhausted: true });
     expect(search(p, continueFrom(prefix, randomWalk(1)), { executions: 9 }).executions).toBe(9);
+  });
+});
+
+describe('a program that is not a function of its schedule', () => {
+  /** Its second and later executions are another program. */
+  const changing = (first: Op[][], later: Op[][]): Program => {
+    const programs = [programOf(first), programOf(later)];
+    let executions = 0;
+    return { ...programs[0]!, start: () => programs[Math.min(executions++, 1)]!.start() };
+  };
+
+  it.each<[string, () => Strategy]>([
+    ['exhaustive search', () => exhaustive()],
+    ['partial-order reduction', () => dpor()],
+    ['bounded reduction', () => bpor(2)],
+  ])('is refused by %s', (_name, make) => {
+    // Every choice was there the first time, and an actor is at its end early the second time.
+    const shorter = changing([adds(0, 3), adds(0, 3)], [adds(0, 1), adds(0, 3)]);
+    expect(() => search(shorter, make())).toThrow(Nondeterminism);
+    const fewer = changing([[{ op: 'choose', w: 0 }], adds(0, 1)], [adds(0, 1), adds(0, 1)]);
+    expect(() => search(fewer, make())).toThrow(Nondeterminism);
+    const other = changing(
+      [[{ op: 'choose', w: 0 }, ...adds(1, 1)], []],
+      [[...adds(0, 1), { op: 'choose', w: 0 }], []],
+    );
+    expect(() => search(other, make())).toThrow(Nondeterminism);
+  });
+
+  it('is seen by the words it touches, where a history of them is kept', () => {
+    const moved = changing([adds(0, 2), adds(0, 2)], [adds(1, 2), adds(0, 2)]);
+    expect(() => search(moved, dpor())).toThrow(/touches word/);
+  });
+
+  it('is not taken for an error of a body', () => {
+    const wrong: Strategy = { ...roundRobin(), pick: (view) => (view.steps === 2 ? 5 : 0) };
+    expect(() => search(programOf([adds(0, 3), adds(0, 3)]), wrong)).toThrow(/not ready/);
+  });
+
+  it('nor has an exhaustive search more actors than it has bits', () => {
+    const many = programOf(Array.from({ length: 32 }, () => []));
+    expect(() => search({ ...many, start: () => many.start() }, dpor())).toThrow(/at most 31/);
   });
 });
 

@@ -88,6 +88,14 @@ describe('shrink', () => {
     expect(s.schedule.choices).toEqual([{ actor: 0, nth: 2, what: 2, value: 1 }]);
   });
 
+  it('keeps what it has when it is told to stop', () => {
+    const p = sawWindow(marked);
+    const r = search(p, randomWalk(3), { executions: 100_000 });
+    const s = shrink(p, r.found[0]!.schedule, { stop: () => true })!;
+    expect(s.attempts).toBeLessThan(4);
+    expect(s.findings).toEqual(r.found[0]!.findings);
+  });
+
   it('has no answer for a schedule that does not fail', () => {
     const p = programOf([increment, increment]);
     expect(shrink(p, { picks: Uint8Array.of(0, 1), choices: [] })).toBeUndefined();
