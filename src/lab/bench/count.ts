@@ -58,11 +58,13 @@ function* lead(v: BenchVcpu, start: BenchStart, ledger: Ledger): Steps<void> {
   if (!(yield* v.boot())) ledger.failed = 'the machine is too small for its domains';
   for (let i = 0; i < roundsOf(start.setting.point.pages) && ledger.failed === ''; i++) {
     const mapped = mappings(start);
-    ledger.shape = yield* v.prepare();
-    if (ledger.shape.nL1 === 0) {
-      ledger.failed = 'the machine is too small for the process';
+    const shape = yield* v.prepare();
+    if (shape.nL1 === 0) {
+      // What the first round left behind may be what is missing now: then that round counts.
+      if (i === 0) ledger.failed = 'the machine is too small for the process';
       break;
     }
+    ledger.shape = shape;
     const before = tally(start);
     yield* v.end();
     ledger.counted = difference(tally(start), before);

@@ -40,6 +40,8 @@ export interface Line {
   readonly design: string;
   /** By ascending x; both positive and finite. */
   readonly points: readonly (readonly [x: number, y: number])[];
+  /** By how much each y is uncertain, as a share of it. */
+  readonly margins: readonly number[];
 }
 
 export interface Plot {
@@ -67,17 +69,18 @@ export function crossovers(lines: readonly Line[]): Crossover[] {
   return out;
 }
 
-/** Nearer together than this, two costs are equal: no order to change. */
+/** Nearer together than this, or than they are certain, two costs are equal: no order to change. */
 const EQUAL = 0.03;
 
 function crossings(a: Line, b: Line): Crossover[] {
   const out: Crossover[] = [];
   let before: { x: number; d: number } | undefined;
-  for (const [x, ya] of a.points) {
-    const yb = b.points.find((q) => q[0] === x)?.[1];
+  for (const [i, [x, ya]] of a.points.entries()) {
+    const k = b.points.findIndex((q) => q[0] === x);
+    const yb = b.points[k]?.[1];
     if (yb === undefined) continue;
     const d = Math.log(ya / yb);
-    if (Math.abs(d) < EQUAL) continue;
+    if (Math.abs(d) < Math.max(EQUAL, (a.margins[i] ?? 0) + (b.margins[k] ?? 0))) continue;
     if (before !== undefined && Math.sign(before.d) !== Math.sign(d)) {
       const at = before.x + ((x - before.x) * before.d) / (before.d - d);
       out.push(
@@ -108,9 +111,7 @@ export function plotsOf(report: TeardownReport, metric: Metric, yLabel: string):
 
 function plotOf(series: readonly PointReport[], x: 'pages' | 'grants', metric: Metric, yLabel: string): Plot {
   const names = [...new Set(series.flatMap((q) => q.designs.map((d) => d.design)))];
-  const lines = names
-    .map((design) => ({ design, points: linePoints(series, design, x, metric) }))
-    .filter((l) => l.points.length > 1);
+  const lines = names.map((design) => lineOf(series, design, x, metric)).filter((l) => l.points.length > 1);
   const p = series[0]?.point;
   const others =
     p === undefined || p.vcpus === 1
@@ -124,18 +125,15 @@ function plotOf(series: readonly PointReport[], x: 'pages' | 'grants', metric: M
   return { title: what, x, xLabel, yLabel, lines, crossovers: crossovers(lines) };
 }
 
-function linePoints(
-  series: readonly PointReport[],
-  design: string,
-  x: 'pages' | 'grants',
-  metric: Metric,
-): (readonly [number, number])[] {
-  return series
+function lineOf(series: readonly PointReport[], design: string, x: 'pages' | 'grants', metric: Metric): Line {
+  const found = series
     .flatMap((q) => {
       const d = designAt(q, design);
       const y = d === undefined ? NaN : metric(q.point, d);
       const at = x === 'pages' ? q.point.pages : (100 * q.point.grants) / q.point.pages;
-      return Number.isFinite(y) && y > 0 ? [[at, y] as const] : [];
+      const margin = metric === measuredNs ? (d?.time?.spread ?? 0) : 0;
+      return Number.isFinite(y) && y > 0 ? [{ at, y, margin }] : [];
     })
-    .sort((a, b) => a[0] - b[0]);
+    .sort((a, b) => a.at - b.at);
+  return { design, points: found.map((f) => [f.at, f.y]), margins: found.map((f) => f.margin) };
 }

@@ -83,6 +83,12 @@ describe('counts', () => {
     expect(c.leaked).toBe(leaked);
   });
 
+  test('a design that leaks is counted although nothing is left for a second round', async () => {
+    const c = await count('early-unpin', { pages: 4096, grants: 4096 });
+    expect(c.leaked).toBe(4096);
+    expect(c.counted['grantUnmaps']).toBe(4096);
+  });
+
   test('one foreign page makes every page of a hook design trap', async () => {
     const without = await count('pre-post', { pages: 64 });
     const one = await count('pre-post', { pages: 64, grants: 1 });

@@ -107,11 +107,17 @@ describe('figures', () => {
   });
 
   test('lines cross where their logarithms do; nearly equal costs have no order', () => {
-    const line = (design: string, ...ys: number[]) => ({ design, points: ys.map((y, i) => [i, y] as const) });
+    const line = (design: string, ...ys: number[]) => ({
+      design,
+      points: ys.map((y, i) => [i, y] as const),
+      margins: ys.map(() => 0),
+    });
     expect(crossovers([line('a', 1, 4), line('b', 2, 2)])).toEqual([{ cheaper: 'a', dearer: 'b', at: 0.5 }]);
     expect(crossovers([line('a', 4, 1), line('b', 2, 2)])).toEqual([{ cheaper: 'b', dearer: 'a', at: 0.5 }]);
     expect(crossovers([line('a', 100, 101), line('b', 101, 100)])).toEqual([]);
     expect(crossovers([line('a', 1, 2, 3), line('b', 2, 3, 4)])).toEqual([]);
+    const vague = { ...line('a', 1, 4), margins: [0, 0.8] };
+    expect(crossovers([vague, line('b', 2, 2)])).toEqual([]);
   });
 
   test('a plot for each way through the points, without what was not measured', () => {
