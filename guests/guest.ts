@@ -11,7 +11,7 @@ import type { Cpu } from '../src/sync/actor.js';
 import type { Steps } from '../src/sync/steps.js';
 import type { GuestCpu } from '../src/vcpu/guest-cpu.js';
 import type { TeardownDesign } from './designs/design.js';
-import { gntdevFileOps, gntdevVmOps, gntdevWorker } from './drivers/gntdev/device.js';
+import { gntdevFileOps, gntdevVmOps, gntdevWorker, keptWorker } from './drivers/gntdev/device.js';
 import { setupGrantTable } from './drivers/grants.js';
 import {
   awaitKernel,
@@ -34,7 +34,7 @@ import { PROGRAMS } from './workloads/programs.js';
 
 const VM_OPS = Object.freeze([anonVmOps, gntdevVmOps, fileVmOps]);
 const FILE_OPS = Object.freeze([gntdevFileOps]);
-const WORKERS = Object.freeze([gntdevWorker, ioWorker]);
+const WORKERS = Object.freeze([gntdevWorker, ioWorker, keptWorker]);
 
 /** The kernel record of a domain, its bookkeeping laid; 0 when the arena is too small. */
 export function* prepareKernel(cpu: Cpu, p: KernelParams): Steps<Kernel> {

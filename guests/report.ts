@@ -8,7 +8,8 @@ import type { Pfn } from '../src/abi/frames.js';
 import { listFirst, listNext } from '../src/shm/list.js';
 import { peek, run } from '../src/sync/primitives.js';
 import type { TeardownDesign } from './designs/design.js';
-import { entryOf, GE_KERNEL, GE_USER, mapCount, NO_HANDLE, type GrantMap } from './drivers/gntdev/map.js';
+import { entryOf, GE_KERNEL, GE_USER, grantMap, mapCount, NO_HANDLE, type GrantMap } from './drivers/gntdev/map.js';
+import { KEPT_TRIES } from './drivers/gntdev/quarantine.js';
 import { WORKER_UNMAP } from './drivers/gntdev/unmap.js';
 import { checkKernel, livingMms } from './kernel/check.js';
 import type { Mm } from './kernel/mm.js';
@@ -20,7 +21,7 @@ import { work, type Work } from './kernel/work.js';
 export function reportOf(k: Kernel, design: TeardownDesign): GuestReport {
   return {
     domid: peek(kernel.domid(k)),
-    handles: [...livingMms(k).flatMap(mapsOfMm), ...waitingMaps(k)].flatMap(([map, who]) => handlesOf(map, who)),
+    handles: [...livingMms(k).flatMap(mapsOfMm), ...waitingMaps(k), ...keptMaps(k)].flatMap(handlesOf),
     frames: [],
     violations: [...checkKernel(k), ...design.check(k)],
     stock: stockOf(k),
@@ -28,7 +29,9 @@ export function reportOf(k: Kernel, design: TeardownDesign): GuestReport {
 }
 
 function stockOf(k: Kernel): GuestStock {
-  let quarantined = 0;
+  const kept = keptMaps(k);
+  const again = kept.some(([, , willRelease]) => willRelease);
+  let quarantined = kept.reduce((n, [map]) => n + mapCount(map), 0);
   let granted = 0;
   for (let n = 1; n < peek(kernel.maxPfn(k)); n++) {
     const flags = peek(page.flags(pageOf(k, n as Pfn)));
@@ -36,10 +39,16 @@ function stockOf(k: Kernel): GuestStock {
     if ((flags & PG_quarantined) !== 0) quarantined++;
     else if ((flags & PG_granted) !== 0) granted++;
   }
-  return { free: peek(kernel.nrFree(k)) + peek(kernel.nrBallooned(k)), quarantined, awaited: 0, granted };
+  return {
+    free: peek(kernel.nrFree(k)) + peek(kernel.nrBallooned(k)),
+    quarantined,
+    awaited: again ? quarantined : 0,
+    granted,
+  };
 }
 
-type Held = readonly [GrantMap, string];
+/** A map, who has it, and whether that one will let its handles go. */
+type Held = readonly [GrantMap, string, boolean];
 
 /** Maps behind the VMAs of `m`. */
 function mapsOfMm(m: Mm): Held[] {
@@ -48,7 +57,7 @@ function mapsOfMm(m: Mm): Held[] {
     for (let v = yield* firstVma(m); v !== 0; v = yield* nextVma(v)) {
       if (peek(vma.ops(v)) === VM_OPS_GNTDEV) out.set(peek(vma.private(v)) as GrantMap, 'gntdev, mapped by a process');
     }
-    return [...out];
+    return [...out].map(([map, who]) => [map, who, true] as const);
   });
 }
 
@@ -59,15 +68,32 @@ function waitingMaps(k: Kernel): Held[] {
     const head = kernel.work(k);
     for (let n = yield* listFirst(head); n !== 0; n = yield* listNext(head, n)) {
       if (peek(work.worker(n as Work)) !== WORKER_UNMAP) continue;
-      out.push([peek(work.argument(n as Work)) as GrantMap, 'gntdev, waiting to unmap it later']);
+      out.push([peek(work.argument(n as Work)) as GrantMap, 'gntdev, waiting to unmap it later', true]);
     }
     return out;
   });
 }
 
-function handlesOf(map: GrantMap, who: string): GuestHandle[] {
+const KEPT_NODE = grantMap.keptNode(0 as GrantMap);
+
+/** Maps that Xen would not let go. */
+function keptMaps(k: Kernel): Held[] {
+  return run(function* () {
+    const out: Held[] = [];
+    const head = kernel.kept(k);
+    for (let n = yield* listFirst(head); n !== 0; n = yield* listNext(head, n)) {
+      const map = (n - KEPT_NODE) as GrantMap;
+      if (peek(grantMap.refs(map)) !== 0) continue;
+      const again = peek(grantMap.workAge(map)) < KEPT_TRIES;
+      out.push([map, again ? 'gntdev, to be tried again' : 'gntdev, given up after many tries', again]);
+    }
+    return out;
+  });
+}
+
+function handlesOf([map, who, willRelease]: Held): GuestHandle[] {
   return Array.from({ length: mapCount(map) }, (_, i) => entryOf(map, i))
     .flatMap((e) => [peek(e + GE_USER), peek(e + GE_KERNEL)])
     .filter((handle) => handle !== NO_HANDLE)
-    .map((handle) => ({ handle: handle >>> 0, who, willRelease: true }));
+    .map((handle) => ({ handle: handle >>> 0, who, willRelease }));
 }

@@ -11,6 +11,7 @@ import { isPinned } from '../kernel/tables.js';
 import { CLEAR_PLAIN } from '../kernel/vm-ops.js';
 import { VM_DONTCOPY, VM_DONTEXPAND, VM_MIXEDMAP } from '../kernel/vma.js';
 import type { TeardownDesign } from './design.js';
+import { retryKeptEntry } from './kept.js';
 
 function* nothing(): Steps<void> {
   return;
@@ -47,6 +48,7 @@ export const baseDesign: Omit<TeardownDesign, 'name'> = Object.freeze({
   beforeUnpin: nothing,
   unpinPtePage: yes,
   releasePtePage: yes,
+  retryEntry: retryKeptEntry,
   mmFree: unpinLate,
   invalidate: yes,
   vmaOpen: nothing,

@@ -65,6 +65,11 @@ export interface TeardownDesign {
    * itself, and never used again.
    */
   releasePtePage(c: KernelCpu, m: Mm, table: Pfn): Steps<boolean>;
+  /**
+   * One more try for grant `i` of a kept `map`, which is entry `index` of `table`; `left`: the table has left its tree, and
+   * is the caller's. PTE lock held unless it has left.
+   */
+  retryEntry(c: KernelCpu, map: GrantMap, i: number, table: Pfn, index: number, left: boolean): Steps<void>;
   /** The last holder of `m` lets go: its roots are about to be freed. No lock held. */
   mmFree(c: KernelCpu, m: Mm): Steps<void>;
 

@@ -35,11 +35,11 @@ import { stVa } from '../kernel/words.js';
 import { baseDesign } from './base.js';
 import type { TeardownDesign } from './design.js';
 import { unmapKernelOf, unmapKernelRange, unmapUserEntry } from './grant-entry.js';
-import { keepTable, unkeepTable } from './kept.js';
+import { keepTable, letTableGo, unkeepTable } from './kept.js';
 import { checkSlots } from './slot-check.js';
 import { handleArray } from './slot-layouts.js';
 import { slotAnswer, unmapSlots } from './slot-unmap.js';
-import { allocSlots, freeSlots, slotHandle, storeSlotWord, type SlotLayout } from './slots.js';
+import { allocSlots, anySlot, emptySlot, freeSlots, slotHandle, storeSlotWord, type SlotLayout } from './slots.js';
 
 /** The word of its own that this kernel's struct page has for the purpose. */
 export const ownField = (p: Page): number => page.secondary(p);
@@ -143,6 +143,19 @@ export function makePrivatePage(name: string, l: SlotLayout, field: SlotField): 
       const goes = yield* emptyTable(c, m, table);
       yield* kunlock(c, ptlOf(c, table));
       return goes;
+    },
+    *retryEntry(c: KernelCpu, map: GrantMap, i: number, table: Pfn, index: number, left: boolean): Steps<void> {
+      const s = yield* slotsOf(c, table);
+      const handle = s === PFN_NONE ? NO_HANDLE : yield* slotHandle(c, l, s, index);
+      if (handle === NO_HANDLE) return;
+      const status = yield* unmapUserEntry(c, table, index, handle);
+      yield* userAnswer(c, map, entryOf(map, i), status);
+      if (status !== GNTST_okay) return;
+      yield* emptySlot(c, l, s, index);
+      if (!left || (yield* anySlot(c, l, s))) return;
+      yield* st(field(pageOf(c.k, table)), PFN_NONE);
+      yield* freeSlots(c, s);
+      yield* letTableGo(c, table, left);
     },
     *vmaClose(c: KernelCpu, v: Vma, map: GrantMap): Steps<void> {
       yield* unmapKernelOf(c, v, map);

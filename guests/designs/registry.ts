@@ -4,6 +4,10 @@ import { earlyUnpin } from './early-unpin.js';
 import { kernelHandleBuggy } from './kernel-handle-buggy.js';
 import { notifier } from './notifier.js';
 import { notifierAsync } from './notifier-async.js';
+import { notifierCoping } from './notifier-coping.js';
+import { notifierSplit } from './notifier-split.js';
+import { notifierSplitForgetBuggy } from './notifier-split-forget-buggy.js';
+import { notifierSplitFreeBuggy } from './notifier-split-free-buggy.js';
 import { prePost } from './pre-post.js';
 import { prePostLateBuggy } from './pre-post-late-buggy.js';
 import { privateBitmap } from './private-bitmap.js';
@@ -15,6 +19,7 @@ import { privateTuples } from './private-tuples.js';
 import { privateUnion } from './private-union.js';
 import { privateZeroBuggy } from './private-zero-buggy.js';
 import { zapPte } from './zap-pte.js';
+import { zapPteClearedBuggy } from './zap-pte-cleared-buggy.js';
 import { zapPteUnpinnedBuggy } from './zap-pte-unpinned-buggy.js';
 
 export const DESIGNS: readonly TeardownDesign[] = Object.freeze([
@@ -28,12 +33,17 @@ export const DESIGNS: readonly TeardownDesign[] = Object.freeze([
   privateUnion,
   notifier,
   notifierAsync,
+  notifierCoping,
+  notifierSplit,
   zapPteUnpinnedBuggy,
   kernelHandleBuggy,
   prePostLateBuggy,
   privateZeroBuggy,
   privateL4FirstBuggy,
   privateBypassBuggy,
+  zapPteClearedBuggy,
+  notifierSplitForgetBuggy,
+  notifierSplitFreeBuggy,
 ]);
 
 export const designByName = (name: string): TeardownDesign | undefined => DESIGNS.find((d) => d.name === name);

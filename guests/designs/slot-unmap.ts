@@ -10,7 +10,8 @@ import { ENTRIES } from '../../src/abi/pte.js';
 import { peek } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { restoresBacking } from '../drivers/gntdev/backing.js';
-import { entryOf, NO_HANDLE } from '../drivers/gntdev/map.js';
+import { entryOf, NO_HANDLE, type GrantMap } from '../drivers/gntdev/map.js';
+import { keptEntry } from '../drivers/gntdev/quarantine.js';
 import { userAnswer } from '../drivers/gntdev/unmap.js';
 import type { KernelCpu } from '../kernel/context.js';
 import { WARN } from '../kernel/counters.js';
@@ -25,6 +26,8 @@ import { callUnmap, mapCapacity, putUnmap, unmapStatus } from '../xen/grant-ops.
 import { grantIndex, grantVma, mapOfVma } from './grant-entry.js';
 import { emptySlot, loadHandles, type SlotLayout } from './slots.js';
 
+const NONE_KEPT: readonly [GrantMap, number] = [0 as GrantMap, 0];
+
 /** Xen's answer for slot `i` of `table`: the driver is told, and the slot is emptied or kept. */
 export function* slotAnswer(
   c: KernelCpu,
@@ -37,11 +40,13 @@ export function* slotAnswer(
 ): Steps<void> {
   const va = addVa(yield* ldVa(page.index(pageOf(c.k, table))), i * L1_SPAN);
   const v = yield* grantVma(c, m, va);
-  if (v === 0) yield* warn(c, WARN.designState, table);
+  const kept = v === 0 ? yield* keptEntry(c, table, i) : NONE_KEPT;
+  const map = v === 0 ? kept[0] : mapOfVma(v);
+  if (map === 0) yield* warn(c, WARN.designState, table);
   else {
-    const e = entryOf(mapOfVma(v), yield* grantIndex(mapOfVma(v), va));
+    const e = entryOf(map, v === 0 ? kept[1] : yield* grantIndex(map, va));
     if (!(yield* l.agrees(c, s, i, e, restoresBacking(c)))) yield* warn(c, WARN.designState, table);
-    yield* userAnswer(c, mapOfVma(v), e, status);
+    yield* userAnswer(c, map, e, status);
   }
   if (status === GNTST_okay) yield* emptySlot(c, l, s, i);
 }

@@ -13,6 +13,7 @@ import { PAGE_WORDS } from '../../src/abi/frames.js';
 import { ENTRIES } from '../../src/abi/pte.js';
 import { peek, poke, st } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
+import { NO_HANDLE } from '../drivers/gntdev/map.js';
 import { allocZeroedPage } from '../kernel/alloc.js';
 import type { KernelCpu } from '../kernel/context.js';
 import { addVa, directVa, PFN_NONE } from '../kernel/layout.js';
@@ -104,6 +105,13 @@ export function* loadHandles(c: KernelCpu, l: SlotLayout, s: Pfn): Steps<number>
     }
   }
   return out;
+}
+
+/** Whether any slot is in use. */
+export function* anySlot(c: KernelCpu, l: SlotLayout, s: Pfn): Steps<boolean> {
+  const handles = yield* loadHandles(c, l, s);
+  for (let i = 0; i < ENTRIES; i++) if (peek(handles + i) !== NO_HANDLE) return true;
+  return false;
 }
 
 export function* freeSlots(c: KernelCpu, s: Pfn): Steps<void> {

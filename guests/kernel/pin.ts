@@ -21,6 +21,7 @@ import { ENTRIES, PAGE_PRESENT, ROOT_XEN_FIRST } from '../../src/abi/pte.js';
 import { RANK } from '../../src/sync/lock-order.js';
 import { and, ld, or, peek } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
+import { mmuextOp } from '../xen/calls.js';
 import { batchBegin, batchIssue, CB_UNLOCK, queueCallback, queueMmuext } from '../xen/batch.js';
 import { queueAlias } from './alias.js';
 import type { KernelCpu } from './context.js';
@@ -30,13 +31,14 @@ import { directVa, PFN_NONE } from './layout.js';
 import { klock, kunlock } from './lock.js';
 import { mm, pgdOf, type Mm } from './mm.js';
 import { entryPfn, pfnToMfn } from './p2m.js';
-import { page, pageOf, PG_pinned } from './page.js';
+import { page, pageOf, PG_pinned, PG_quarantined, PG_reserved, PG_table } from './page.js';
 import { userPgd } from './pgd.js';
 import { KERNEL_RO, KERNEL_RW } from './pte.js';
 import { splitLocks } from './ptl.js';
 import { percpu } from './records.js';
 import { MARK } from '../../src/abi/marks.js';
 import { mark } from './mark.js';
+import { REPAIRS, untypeTable } from './untype.js';
 
 /** Applies `pinOne` or `unpinOne` to the tables below `table`, which is of `level`; user half only at the top. */
 function* walkTables(c: KernelCpu, m: Mm, level: number, table: Pfn, pin: boolean): Steps<void> {
@@ -135,7 +137,49 @@ export function* pgdUnpin(c: KernelCpu, m: Mm): Steps<void> {
   yield* unpinOne(c, m, 4, user);
   yield* walkTables(c, m, 4, pgd, false);
   yield* unpinOne(c, m, 4, pgd);
-  yield* batchIssue(c, 0);
+  const refused = yield* batchIssue(c, 0);
   yield* unlockAll(c, m);
+  if (refused !== 0) yield* repairTree(c, m);
   mark(c, MARK.pgd_unpin_ret);
+}
+
+/**
+ * Xen refused a part of an unpin: the same once more, call by call, a few times. A table that stays typed in the end is
+ * called pinned again, so that it is changed by hypercalls and never freed as if it were memory ([X73]).
+ */
+function* repairTree(c: KernelCpu, m: Mm): Steps<void> {
+  const pgd = pgdOf(m);
+  const user = userPgd(c, pgd);
+  for (let i = 0; i < REPAIRS; i++) {
+    for (const root of [pgd, user]) yield* mmuextOp(c, MMUEXT_UNPIN_TABLE, yield* pfnToMfn(c, root));
+    const left = (yield* repairBelow(c, 4, pgd)) + (yield* repairTable(c, 4, user)) + (yield* repairTable(c, 4, pgd));
+    if (left === 0) return;
+  }
+}
+
+/** The tables below `table`; answers how many stay typed. */
+function* repairBelow(c: KernelCpu, level: number, table: Pfn): Steps<number> {
+  const end = level === 4 ? ROOT_XEN_FIRST : ENTRIES;
+  const copy = peek(percpu.scan(c.pc)) + (level - 2) * PAGE_WORDS;
+  if (!(yield* c.g.loadWords(copy, directVa(table), 2 * end))) return 0;
+  let left = 0;
+  for (let i = 0; i < end; i++) {
+    const lo = peek(copy + 2 * i);
+    if ((lo & PAGE_PRESENT) === 0) continue;
+    const below = yield* entryPfn(c, lo, peek(copy + 2 * i + 1));
+    if (below === PFN_NONE || ((yield* ld(page.flags(pageOf(c.k, below)))) & PG_table) === 0) continue;
+    left += yield* repairTable(c, level - 1, below);
+    if (level > 2) left += yield* repairBelow(c, level - 1, below);
+  }
+  return left;
+}
+
+/** Makes one table memory again if Xen lets it be; answers 1 when it stays typed. A kept one is not asked about. */
+function* repairTable(c: KernelCpu, level: number, pfn: Pfn): Steps<number> {
+  const flags = page.flags(pageOf(c.k, pfn));
+  if (((yield* ld(flags)) & (PG_quarantined | PG_reserved)) !== 0) return 0;
+  const goes = yield* untypeTable(c, level, pfn);
+  if (goes) yield* and(flags, ~PG_pinned);
+  else yield* or(flags, PG_pinned);
+  return goes ? 0 : 1;
 }

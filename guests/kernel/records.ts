@@ -96,6 +96,9 @@ export const kernel = record('kernel', {
   workLock: KLOCK_WORDS,
   work: LIST_WORDS,
   nrWork: 1,
+  // lock: keptLock (maps that Xen would not let go)
+  keptLock: KLOCK_WORDS,
+  kept: LIST_WORDS,
   // lock: grantLock (the own grant table: free entries, pages revoked too early)
   grantLock: KLOCK_WORDS,
   /** First free entry (0: none), linked through the words at `grantLinks`, one per entry. */

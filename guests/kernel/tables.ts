@@ -14,7 +14,7 @@ import { add, and, ld, or, peek, st } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { batchBegin, batchIssue, queueMmuext, queueMmuUpdate } from '../xen/batch.js';
 import { queueAlias } from './alias.js';
-import { allocZeroedPage } from './alloc.js';
+import { allocZeroedPage, quarantinePage } from './alloc.js';
 import type { KernelCpu } from './context.js';
 import { COUNT } from './counters.js';
 import { count } from './count.js';
@@ -28,22 +28,26 @@ import { splitLocks } from './ptl.js';
 import { LAZY_MMU, type Kernel } from './records.js';
 import { MARK, MARK_CLEARED, MARK_PINNED } from '../../src/abi/marks.js';
 import { markTable } from './mark.js';
+import { untypeAgain } from './untype.js';
 
 export const isPinned = (k: Kernel, table: Pfn): boolean => (peek(page.flags(pageOf(k, table))) & PG_pinned) !== 0;
 
-/** Stores an upper-level entry of table `table`; an entry of the root (level 4) goes into the user root as well. */
-export function* setUpper(c: KernelCpu, level: number, table: Pfn, i: number, lo: number, hi: number): Steps<void> {
+/**
+ * Stores an upper-level entry of table `table`; an entry of the root (level 4) goes into the user root as well. False:
+ * Xen refused.
+ */
+export function* setUpper(c: KernelCpu, level: number, table: Pfn, i: number, lo: number, hi: number): Steps<boolean> {
   const user = level === 4 ? userPgd(c, table) : PFN_NONE;
   markTable(c, MARK.set_upper, level * 1024 + i + ((lo & PAGE_PRESENT) === 0 ? MARK_CLEARED : 0), table);
   if (((yield* ld(page.flags(pageOf(c.k, table)))) & PG_pinned) === 0) {
     yield* c.g.store(entryVa(table, i), lo, hi);
     if (user !== PFN_NONE) yield* c.g.store(entryVa(user, i), lo, hi);
-    return;
+    return true;
   }
   batchBegin(c);
   yield* queueUpper(c, table, i, lo, hi);
   if (user !== PFN_NONE) yield* queueUpper(c, user, i, lo, hi);
-  yield* batchIssue(c, LAZY_MMU);
+  return (yield* batchIssue(c, LAZY_MMU)) === 0;
 }
 
 function* queueUpper(c: KernelCpu, table: Pfn, i: number, lo: number, hi: number): Steps<void> {
@@ -61,14 +65,23 @@ export function* allocTable(c: KernelCpu, level: number): Steps<Pfn> {
   return pfn;
 }
 
-/** Hangs the fresh table `pfn` of `level` below entry `i` of `parent`. Lock held: pageTableLock. */
-export function* joinTable(c: KernelCpu, m: Mm, level: number, pfn: Pfn, parent: Pfn, i: number): Steps<void> {
+/**
+ * Hangs the fresh table `pfn` of `level` below entry `i` of `parent`; false, and it is memory again, when Xen refuses.
+ * Lock held: pageTableLock.
+ */
+export function* joinTable(c: KernelCpu, m: Mm, level: number, pfn: Pfn, parent: Pfn, i: number): Steps<boolean> {
   yield* count(c, COUNT.tablesAllocated);
   yield* add(counterOf(m, level), 1);
   yield* st(page.mapping(pageOf(c.k, pfn)), m);
   markTable(c, MARK.alloc_pt, level + (isPinned(c.k, pgdOf(m)) ? MARK_PINNED : 0), pfn);
   if (isPinned(c.k, pgdOf(m))) yield* protectTable(c, level, pfn);
-  yield* setUpper(c, level + 1, parent, i, entryLo(yield* pfnToMfn(c, pfn), TABLE_FLAGS), 0);
+  if (yield* setUpper(c, level + 1, parent, i, entryLo(yield* pfnToMfn(c, pfn), TABLE_FLAGS), 0)) return true;
+  // Of a root's two halves one may have it.
+  yield* setUpper(c, level + 1, parent, i, 0, 0);
+  yield* add(counterOf(m, level), -1);
+  if (isPinned(c.k, pfn) && !(yield* untypeAgain(c, level, pfn))) yield* quarantinePage(c, pfn);
+  else yield* and(page.flags(pageOf(c.k, pfn)), ~(PG_pinned | PG_table | PG_levels));
+  return false;
 }
 
 /** xen_alloc_ptpage for a pinned tree: Pinned, alias read-only, with split locks an L1 pinned by itself. */
@@ -96,7 +109,10 @@ export function* leaveTable(c: KernelCpu, m: Mm, level: number, pfn: Pfn, parent
     batchBegin(c);
     if (level === 1 && splitLocks(c)) yield* queueMmuext(c, MMUEXT_UNPIN_TABLE, yield* pfnToMfn(c, pfn));
     yield* queueAlias(c, pfn, KERNEL_RW, 0);
-    yield* batchIssue(c, LAZY_MMU);
+    if ((yield* batchIssue(c, LAZY_MMU)) !== 0 && !(yield* untypeAgain(c, level, pfn))) {
+      yield* quarantinePage(c, pfn);
+      return;
+    }
   }
   yield* and(page.flags(p), ~(PG_pinned | PG_table | PG_levels));
 }

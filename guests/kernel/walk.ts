@@ -56,9 +56,9 @@ function* makeBelow(c: KernelCpu, m: Mm, level: number, parent: Pfn, i: number):
   if (fresh === PFN_NONE) return PFN_NONE;
   yield* klock(c, mm.pageTableLock(m), RANK.guestPageTable);
   const there = yield* tableBelow(c, parent, i);
-  if (there === PFN_NONE) yield* joinTable(c, m, level, fresh, parent, i);
+  const joined = there === PFN_NONE && (yield* joinTable(c, m, level, fresh, parent, i));
   yield* kunlock(c, mm.pageTableLock(m));
-  if (there === PFN_NONE) return fresh;
+  if (joined) return fresh;
   if (yield* putPageTest(c, fresh)) yield* freePage(c, fresh);
   return there;
 }

@@ -12,6 +12,8 @@ export interface DesignEntry {
   readonly about: string;
   /** For a known-wrong variant: the rule it breaks, as the reference numbers it. */
   readonly rule?: string;
+  /** It breaks the rule only where a fault is injected. */
+  readonly underFaults?: boolean;
 }
 
 /** A parameter of a workload program, as a scenario may set it. */

@@ -25,7 +25,15 @@ const step = z.strictObject({
   about,
 });
 const schema = z.strictObject({
-  designs: z.array(z.strictObject({ name: z.string(), buggy: z.boolean(), about, rule: z.string().optional() })),
+  designs: z.array(
+    z.strictObject({
+      name: z.string(),
+      buggy: z.boolean(),
+      about,
+      rule: z.string().optional(),
+      underFaults: z.boolean().optional(),
+    }),
+  ),
   programs: z.array(z.strictObject({ name: z.string(), about, parameters: z.record(z.string(), parameter) })),
   steps: z.array(step),
 });
@@ -45,7 +53,11 @@ const withoutUndefined = (s: z.infer<typeof step>): StepEntry => ({
 export function loadCatalog(): Catalog {
   const { designs, programs, steps } = schema.parse(JSON.parse(readFileSync(FILE, 'utf8')));
   return {
-    designs: designs.map(({ rule, ...d }) => (rule === undefined ? d : { ...d, rule })),
+    designs: designs.map(({ rule, underFaults, ...d }) => ({
+      ...d,
+      ...(rule === undefined ? {} : { rule }),
+      ...(underFaults === undefined ? {} : { underFaults }),
+    })),
     programs,
     steps: steps.map(withoutUndefined),
   };

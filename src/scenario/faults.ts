@@ -28,7 +28,7 @@ export function faultRules(raw: RawScenario, report: Report): void {
     }
   });
   for (const design of Object.keys(raw.sweep?.expect ?? {})) {
-    if (raw.designs !== undefined && !(raw.designs as readonly string[]).includes(design)) {
+    if (design !== 'default' && raw.designs !== undefined && !(raw.designs as readonly string[]).includes(design)) {
       report(['sweep', 'expect', design], `'${design}' is expected of, but 'designs' leaves it out`);
     }
   }

@@ -151,7 +151,7 @@ const own = (raw: RawScenario, design: string): Expectation | undefined => {
 };
 
 function sweepOf(raw: RawScenario): Scenario['sweep'] {
-  return raw.sweep?.expect ?? {};
+  return Object.fromEntries(Object.entries(raw.sweep?.expect ?? {}).map(([design, e]) => [design, e ?? {}]));
 }
 
 function completeDomain(

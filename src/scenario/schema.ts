@@ -166,12 +166,15 @@ const fault = z
   })
   .meta({ description: 'A fault that is injected.' });
 
-const sweepSchema = (designs: z.ZodType<string>) =>
+const sweepSchema = (designs: z.ZodEnum<Record<string, string>>) =>
   z
     .strictObject({
-      expect: z.record(designs, z.partialRecord(z.enum(['default', ...SITES]), z.array(z.enum(OUTCOMES)).min(1))).meta({
-        description: 'Per design and site, what a sweep may end as besides clean and degraded, and must at least once.',
-      }),
+      expect: z
+        .partialRecord(designs, z.partialRecord(z.enum(['default', ...SITES]), z.array(z.enum(OUTCOMES)).min(1)))
+        .meta({
+          description:
+            'Per design and site, what a sweep may end as besides clean and degraded, and must at least once.',
+        }),
     })
     .meta({ description: 'What `inject --sweep` is expected to show.' });
 
@@ -202,7 +205,7 @@ export function scenarioSchema(catalog: Catalog) {
       events: z.array(event).optional(),
       small: small.optional(),
       faults: z.array(fault).max(16).meta({ description: 'Faults that every run of the scenario meets.' }).optional(),
-      sweep: sweepSchema(designs).optional(),
+      sweep: sweepSchema(known).optional(),
       rounds: whole(1, 1_000_000_000, 'Rounds of work of each thread.').optional(),
       duration: whole(1, 86_400, 'Seconds to run, instead of rounds.').optional(),
       designs: z.array(designs).min(1).meta({ description: 'Designs to run; all unless said.' }).optional(),

@@ -13,6 +13,7 @@ export const RANK = {
   /**/ guestRmap: 22,
   /**/ guestPageTable: 24,
   /*  */ guestPteLock: 28,
+  guestKept: 32,
   guestRunqueue: 34,
   guestP2m: 38,
   guestBalloon: 40,

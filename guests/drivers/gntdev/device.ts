@@ -29,6 +29,7 @@ import { vma, vmaEnd, VM_OPS_GNTDEV, VM_READ, VM_WRITE, type Vma } from '../../k
 import { peekVa, stVa } from '../../kernel/words.js';
 import { findGrantPtes, mapGrantPages } from './install.js';
 import { grantMap, mapAlloc, mapCount, mapGet, mapPut, unlistMap, type GrantMap } from './map.js';
+import { retryKeptMap } from './quarantine.js';
 import { unmapWorker } from './unmap.js';
 import { MARK } from '../../../src/abi/marks.js';
 import { mark } from '../../kernel/mark.js';
@@ -160,6 +161,14 @@ export const gntdevFileOps: FileOps = Object.freeze({
       yield* mapPut(c, map);
     }
     yield* slabFree(c.cpu, kernel.gntFileSlab(c.k), g);
+  },
+});
+
+/** Tries what Xen would not let go. */
+export const keptWorker: Worker = Object.freeze({
+  name: 'gntdev-kept',
+  *work(c: KernelCpu, map: number): Steps<void> {
+    yield* retryKeptMap(c, map as GrantMap);
   },
 });
 

@@ -18,7 +18,7 @@ import {
 } from '../../../src/abi/grant.js';
 import { entryMfn } from '../../../src/abi/pte.js';
 import { RANK } from '../../../src/sync/lock-order.js';
-import { add, hi64, or, peek, poke } from '../../../src/sync/primitives.js';
+import { add, and, hi64, or, peek, poke } from '../../../src/sync/primitives.js';
 import type { Steps } from '../../../src/sync/steps.js';
 import type { KernelCpu } from '../../kernel/context.js';
 import { COUNT, WARN } from '../../kernel/counters.js';
@@ -26,7 +26,7 @@ import { count, warn } from '../../kernel/count.js';
 import { addVa, directVa, PFN_NONE } from '../../kernel/layout.js';
 import { klock, kunlock } from '../../kernel/lock.js';
 import { mm, type Mm } from '../../kernel/mm.js';
-import { entryPfn, P2M_FOREIGN, pfnToMfn, setP2m } from '../../kernel/p2m.js';
+import { entryPfn, P2M_FOREIGN, P2M_INVALID, pfnToMfn, setP2m } from '../../kernel/p2m.js';
 import { page, pageOf, PG_foreign } from '../../kernel/page.js';
 import { machineHi, machineLo, readEntry } from '../../kernel/pte.js';
 import { ptlOf } from '../../kernel/ptl.js';
@@ -158,10 +158,17 @@ function* mapKernel(c: KernelCpu, map: GrantMap, first: number, end: number): St
     } else {
       failed++;
       yield* warn(c, WARN.grantMap, -status);
+      yield* noteOwn(c, entryOf(map, i));
     }
   }
   yield* unlockMap(c, map);
   return failed;
+}
+
+/** The kernel has no mapping there after all: the page has no frame again. */
+function* noteOwn(c: KernelCpu, e: number): Steps<void> {
+  yield* setP2m(c, pfnOfEntry(e), P2M_INVALID);
+  yield* and(page.flags(pageOf(c.k, pfnOfEntry(e))), ~PG_foreign);
 }
 
 /** set_foreign_p2m_mapping: the page has, for now, the frame that its user entry names. */

@@ -31,10 +31,13 @@ import { RANK } from '../../../src/sync/lock-order.js';
 import { backingOf } from './backing.js';
 import { MARK } from '../../../src/abi/marks.js';
 import { mark } from '../../kernel/mark.js';
+import { forgetKept, keepMap, tryKeptAgain } from './quarantine.js';
 
 export const grantMap = record('grantMap', {
   /** In the file's list; under the file's lock. */
   node: LIST_WORDS,
+  /** On kernel.kept, from the first refusal on; under keptLock. */
+  keptNode: LIST_WORDS,
   lock: KLOCK_WORDS,
   refs: 1,
   count: 1,
@@ -119,13 +122,18 @@ export function* mapPut(c: KernelCpu, map: GrantMap): Steps<void> {
   yield* st(grantMap.subscription(map), 0);
   const was = enterStep(c, DESIGN_STEP.last);
   yield* c.design.mapRelease(c, map);
-  yield* mapFree(c, map);
+  if ((yield* ld(grantMap.live(map))) > 0) yield* keepMap(c, map);
+  else {
+    yield* mapFree(c, map);
+    yield* tryKeptAgain(c);
+  }
   enterStep(c, was);
 }
 
 /** Frees pages and record. A page whose kernel mapping may still stand is never used again. */
-function* mapFree(c: KernelCpu, map: GrantMap): Steps<void> {
+export function* mapFree(c: KernelCpu, map: GrantMap): Steps<void> {
   mark(c, MARK.gntdev_free_map);
+  yield* forgetKept(c, map);
   const entries = yield* ld(grantMap.entries(map));
   for (let i = 0; i < mapCount(map); i++) {
     const e = entries + i * GE_WORDS;

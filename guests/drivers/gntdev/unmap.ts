@@ -23,6 +23,7 @@ import { page, pageOf, PG_foreign } from '../../kernel/page.js';
 import { queueWork } from '../../kernel/work.js';
 import { callUnmap, mapCapacity, putUnmap, unmapStatus } from '../../xen/grant-ops.js';
 import { backingOf } from './backing.js';
+import { noteRefused } from './quarantine.js';
 import {
   entryOf,
   GE_KERNEL,
@@ -104,6 +105,20 @@ export function* unmapRangeAsync(c: KernelCpu, map: GrantMap, first: number, end
   }
 }
 
+/** Unmaps the user entries in [first, end) now; the kernel's mappings now where no page is in use, later where one is. */
+export function* unmapRangeSplit(c: KernelCpu, map: GrantMap, first: number, end: number): Steps<void> {
+  for (let at = first; at < end;) {
+    const run = yield* takeRun(c, map, at, end);
+    if (run < 0) return;
+    const start = Math.floor(run / RUN);
+    const n = run % RUN;
+    yield* mapGet(map);
+    yield* unmapUser(c, map, start, n);
+    yield* tryUnmap(c, map, start, n, 0);
+    at = start + n;
+  }
+}
+
 /** One attempt for a taken run; it owns a ref of the map, which goes when the run is done. */
 function* tryUnmap(c: KernelCpu, map: GrantMap, first: number, n: number, age: number): Steps<void> {
   yield* count(c, COUNT.unmapTries);
@@ -180,6 +195,7 @@ export function* userAnswer(c: KernelCpu, map: GrantMap, e: number, status: numb
   if (status !== GNTST_okay) {
     yield* warn(c, WARN.grantUnmap, -status);
     if (c.design.forgetsRefused) yield* forget(c, map, e + GE_USER);
+    else yield* noteRefused(c, map);
     return;
   }
   poke(e + GE_USER, NO_HANDLE);

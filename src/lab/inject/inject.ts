@@ -121,18 +121,21 @@ function reportOf(s: Scenario, o: InjectOptions, answers: ReadonlyMap<string, In
 
 /** What a cell may be: good, or what the scenario says of the design at this site. */
 function isExpected(s: Scenario, design: string, c: Cell): boolean {
-  return isGood(c.outcome) || allowed(s, design, c.site).includes(c.outcome);
+  if (isGood(c.outcome) || allowed(s, design, c.site).includes(c.outcome)) return true;
+  // A design that is expected to break without any fault is not expected to do better with one.
+  return s.expect[design]?.kind === 'breaks';
 }
 
 function allowed(s: Scenario, design: string, site: SiteName): readonly OutcomeName[] {
-  const e = s.sweep[design];
-  return e?.[site] ?? e?.default ?? [];
+  const own = s.sweep[design];
+  const common = s.sweep['default'];
+  return [...(own?.[site] ?? own?.default ?? []), ...(common?.[site] ?? common?.default ?? [])];
 }
 
 /** What is expected of a design at a site that was swept, and was not found at any. */
 function missedBy(s: Scenario, sites: readonly SiteName[], matrix: readonly MatrixCell[]): string[] {
   return Object.entries(s.sweep).flatMap(([design, e]) => {
-    if (!s.designs.includes(design)) return [];
+    if (design === 'default' || !s.designs.includes(design)) return [];
     return Object.entries(e).flatMap(([site, outcomes]) => {
       if (site !== 'default' && !(sites as readonly string[]).includes(site)) return [];
       const cells = matrix.filter((c) => c.design === design && (site === 'default' || c.site === site));

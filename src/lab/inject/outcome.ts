@@ -52,7 +52,8 @@ export interface Judged {
 const WRONG_STATE = /warned \d+ times: (oops|badPage|gp|ioData|badPte)$/;
 
 export function judge(e: Evidence): Judged {
-  let outcome: OutcomeName = e.injected ? 'clean' : 'not exercised';
+  if (!e.injected) return { outcome: 'not exercised', why: [] };
+  let outcome: OutcomeName = 'clean';
   const why: string[] = [];
   const add = (o: OutcomeName, text: string): void => {
     outcome = worse(outcome, o);

@@ -7,6 +7,13 @@ import { makeKernelCpu, makeTraps } from '../../../guests/guest.js';
 import type { Kernel } from '../../../guests/kernel/records.js';
 import { vcpuLoop } from '../../../guests/kernel/sched.js';
 
+/** Known-wrong designs that break only where a fault is injected. */
+export const UNDER_FAULTS: readonly string[] = [
+  'zap-pte-cleared-buggy',
+  'notifier-split-forget-buggy',
+  'notifier-split-free-buggy',
+];
+
 /** vCPU `id`, already booted, runs tasks until none is left. */
 export function* runVcpu(cpu: number, k: number, id: number, design: number): Steps<void> {
   const traps = makeTraps();
