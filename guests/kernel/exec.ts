@@ -8,7 +8,7 @@
  */
 import { ENOMEM } from '../../src/abi/errno.js';
 import { makeVa } from '../../src/abi/frames.js';
-import { peek, st } from '../../src/sync/primitives.js';
+import { peek, stOnce } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import type { KernelCpu } from './context.js';
 import { COUNT } from './counters.js';
@@ -52,7 +52,7 @@ export function* execTask(c: KernelCpu, t: Task): Steps<number> {
   if (fresh === 0) return -ENOMEM;
   yield* count(c, COUNT.execs);
   const old = peek(task.mm(t)) as Mm;
-  yield* st(task.mm(t), fresh);
+  yield* stOnce(task.mm(t), fresh); // raced on purpose: who looks for the old mm's other threads need not find this one
   yield* switchMm(c, fresh);
   if (old !== 0) yield* mmPut(c, old);
   return 0;

@@ -5,7 +5,7 @@
  * Lock: none held across a step.
  * Source: Linux kernel/sched/core.c (context_switch), kernel/exit.c (do_exit: the mm goes before the files).
  */
-import { add, ldOnce, peek, poke, st } from '../../src/sync/primitives.js';
+import { add, ldOnce, peek, poke, st, stOnce } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { STEP_AGAIN, STEP_EXIT, STEP_EXIT_THREAD, STEP_SLEEP, type KernelCpu } from './context.js';
 import { COUNT } from './counters.js';
@@ -96,7 +96,7 @@ export function* doExit(c: KernelCpu, t: Task, group = true): Steps<void> {
   if (m !== 0) {
     if (group && (yield* hasOtherUsers(m))) yield* killOthers(c, m, t, SIGKILL);
     yield* enterLazyTlb(c, m);
-    yield* st(task.mm(t), 0);
+    yield* stOnce(task.mm(t), 0); // raced on purpose: who looks for the mm's other threads need not find this one
     yield* mmPut(c, m);
   }
   yield* closeFiles(c, t);

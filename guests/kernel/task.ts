@@ -10,7 +10,7 @@ import { listAddTail, listDel, listFirst, listNext, LIST_WORDS } from '../../src
 import { record, type Ref } from '../../src/shm/record.js';
 import { slabFree } from '../../src/shm/slab.js';
 import { RANK } from '../../src/sync/lock-order.js';
-import { add, cas, ld, peek, st, wake } from '../../src/sync/primitives.js';
+import { add, cas, ld, ldOnce, peek, st, wake } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { allocRecord } from './alloc.js';
 import type { KernelCpu } from './context.js';
@@ -114,7 +114,8 @@ export function* killOthers(c: KernelCpu, m: Mm, self: Task, signal: number): St
   yield* klock(c, kernel.runqueueLock(c.k), RANK.guestRunqueue);
   for (let n = yield* listFirst(head); n !== 0; n = yield* listNext(head, n)) {
     const t = taskOfNode(n);
-    if (t !== self && (yield* ld(task.mm(t))) === m) yield* cas(task.killed(t), 0, signal);
+    // raced on purpose: a thread that leaves the mm meanwhile ends by itself
+    if (t !== self && (yield* ldOnce(task.mm(t))) === m) yield* cas(task.killed(t), 0, signal);
   }
   yield* kunlock(c, kernel.runqueueLock(c.k));
   yield* wakeAll(c);

@@ -17,7 +17,9 @@ import type { Subject } from './subject.js';
 export function traceOf(subject: Subject, schedule: Schedule, bound: number): string {
   const hash = new TraceHash(new Replay(schedule));
   const loop = new Loop(subject.machine.sides.length);
-  loop.execute(subject.start(), hash, bound);
+  const checks = checkOf(subject, subject.races);
+  checks.begin();
+  loop.execute(subject.start(), hash, bound, checks.check);
   return hash.hash;
 }
 
@@ -73,6 +75,7 @@ function eventsOf(cpu: number, seen: Map<number, number>): string[] {
 }
 
 function eventText(event: number, a: number, b: number): string {
+  if (event === EVENT.mark) return '';
   if (event === EVENT.gateEnter) return `hypercall ${HYPERCALLS.get(a) ?? String(a)}`;
   if (event === EVENT.gateExit) return b < 0 ? `hypercall ${HYPERCALLS.get(a) ?? String(a)} answers ${String(b)}` : '';
   const shape = eventShape(event);

@@ -70,6 +70,19 @@ describe('exit against revoke', () => {
   });
 });
 
+test('two threads that are killed at once race for nothing', () => {
+  const plan = planOf(smallScenario('munmap-fault'), 'zap-pte');
+  // Without what they touch, both threads end by a signal.
+  const setup = plan.small.setup.map((l) => ({
+    ...l,
+    steps: l.steps.filter((x) => !/^(mmap|map|touch)/.test(x.text)),
+  }));
+  const race = plan.small.race.map((l) => ({ ...l, steps: plan.small.race[1]?.steps.slice(-1) ?? [] }));
+  const small = { ...plan.small, setup, race };
+  const r = searchJob({ ...plan, small }, { ...spec, strategy: 'pct', executions: 400 }, smallGuests, quiet);
+  expect([r.counts.executions, r.violations]).toEqual([400, []]);
+});
+
 describe('choices of the machine', () => {
   test('the schema names those that there are', () => {
     expect([...CHOICE_NAMES]).toEqual([...CHOICES]);
