@@ -44,7 +44,8 @@ function runLines(r: Recording, index: number): Line[] {
   const run = r.runs[index];
   if (run === undefined) return [];
   const end = run.from + run.steps;
-  const first = index === 0 ? 0 : run.from;
+  // What a side does before its first point is noted in step 0, before anybody was picked.
+  const first = r.runs.findIndex((o) => o.side === run.side) === index ? 0 : run.from;
   const mine = r.happenings.filter((h) => h.side === run.side && h.step >= first && h.step <= end);
   const own = mine.filter((h) => h.step < end || isEnd(h, r, index));
   const shown = own.length > SHOWN ? [...own.slice(0, SHOWN - 5), undefined, ...own.slice(-4)] : own;

@@ -59,6 +59,9 @@ const HYPERCALLS = new Map<number, string>(
   Object.entries(numbers).map(([name, nr]) => [nr, name.replace('HYPERVISOR_', '')]),
 );
 
+/** Events that say nothing to a reader beside the others. */
+const QUIET: ReadonlySet<number> = new Set([EVENT.mark, EVENT.gateArgs]);
+
 /** Events that the ring of `cpu` got since it was last looked at. */
 function eventsOf(cpu: number, seen: Map<number, number>): string[] {
   const ring = words[cpu + TRACE_RING] as number;
@@ -75,7 +78,7 @@ function eventsOf(cpu: number, seen: Map<number, number>): string[] {
 }
 
 function eventText(event: number, a: number, b: number): string {
-  if (event === EVENT.mark) return '';
+  if (QUIET.has(event)) return '';
   if (event === EVENT.gateEnter) return `hypercall ${HYPERCALLS.get(a) ?? String(a)}`;
   if (event === EVENT.gateExit) return b < 0 ? `hypercall ${HYPERCALLS.get(a) ?? String(a)} answers ${String(b)}` : '';
   const shape = eventShape(event);
