@@ -39,8 +39,8 @@ import { unmapKernel } from './unmap.js';
 export const WORKER_KEPT = 2;
 export const KEPT_TRIES = 8;
 
-const NODE = grantMap.keptNode(0 as GrantMap);
-const ofNode = (n: number): GrantMap => (n - NODE) as GrantMap;
+/** Asked at the call: map.ts and this file import each other, and either may be evaluated first. */
+const ofNode = (n: number): GrantMap => (n - grantMap.keptNode(0 as GrantMap)) as GrantMap;
 
 /** Xen refused to unmap something of the map. */
 export function* noteRefused(c: KernelCpu, map: GrantMap): Steps<void> {
