@@ -3,6 +3,7 @@ import { Option, type Command } from 'commander';
 import { LabError } from '../abi/errors.js';
 import { loadCatalog } from '../lab/catalog.js';
 import { override, type Override } from '../lab/override.js';
+import { parseFault } from '../lab/inject/spec.js';
 import { DEFAULT_BOUNDS } from '../lab/run/design-run.js';
 import { allExpected, runScenario, type DesignReport } from '../lab/run/scenario-run.js';
 import { readScenario } from '../lab/scenario-file.js';
@@ -21,6 +22,7 @@ interface RunFlags {
   readonly duration?: number;
   readonly rounds?: number;
   readonly seed?: number;
+  readonly fault?: readonly string[];
   readonly json?: true;
   readonly quiet?: true;
   readonly stallAfter?: number;
@@ -32,6 +34,7 @@ const EXAMPLES = `
 Examples:
   $ xenolith run guests/scenarios/teardown.yaml
   $ xenolith run guests/scenarios/teardown.yaml --design early-unpin --rounds 20
+  $ xenolith run guests/scenarios/teardown.yaml --design notifier-split --rounds 10 --fault gnttab.unmap:interval=50
   $ xenolith run guests/scenarios/busy-page.yaml --design notifier --design notifier-async --json
 
 Exit codes: 0 everything as expected, 1 not, 2 bad input, 3 the laboratory broke.
@@ -52,6 +55,7 @@ export function addRun(program: Command, t: Terminal, done: (code: number) => vo
     )
     .addOption(new Option('--rounds <n>', 'rounds of work per thread').argParser(whole(1, 1_000_000_000)))
     .option('--seed <n>', 'seed of the workloads', whole(0, 0xffffffff))
+    .option('--fault <site:key=value,…>', 'a fault to inject, several times (see inject --list)', collect)
     .option('--json', 'the report as JSON on stdout')
     .option('-q, --quiet', 'no progress on stderr')
     .option('--stall-after <s>', 'seconds a vCPU may stand still', whole(1, 3600))
@@ -121,6 +125,7 @@ function asOverride(flags: RunFlags): Override {
     ...(flags.design === undefined ? {} : { designs: flags.design }),
     ...(flags.vcpus === undefined ? {} : { vcpus: flags.vcpus }),
     ...(flags.seed === undefined ? {} : { seed: flags.seed }),
+    ...(flags.fault === undefined ? {} : { faults: flags.fault.map(parseFault) }),
     ...(extent === undefined ? {} : { extent }),
   };
 }

@@ -6,7 +6,7 @@
 import { LabError } from '../abi/errors.js';
 import { TWIN_NAMES, type TwinName } from '../abi/twins.js';
 import { VCPUS_MAX, VCPUS_SMALL } from '../scenario/rules.js';
-import type { Extent, Scenario } from '../scenario/scenario.js';
+import type { Extent, FaultSpec, Scenario } from '../scenario/scenario.js';
 import { hintFor } from '../scenario/suggest.js';
 
 export interface Override {
@@ -18,6 +18,8 @@ export interface Override {
   readonly seed?: number;
   /** The rule that the hypervisor is to break. */
   readonly twin?: string;
+  /** Faults besides those of the scenario. */
+  readonly faults?: readonly FaultSpec[];
 }
 
 /** `s` with `o` applied; `known` are the designs that exist. */
@@ -36,6 +38,7 @@ export function override(s: Scenario, o: Override, known: readonly string[]): Sc
     ...s,
     designs,
     seed: o.seed ?? s.seed,
+    faults: [...s.faults, ...(o.faults ?? [])],
     hypervisor: o.twin === undefined ? s.hypervisor : { ...s.hypervisor, twin: twinByName(o.twin) },
     extent: o.extent ?? s.extent,
     domains: o.vcpus === undefined ? s.domains : withVcpus(s, o.vcpus),

@@ -17,6 +17,7 @@ import { CPUS_BASE, actor, CONTROL, HEADER_BASE } from '../../sync/actor.js';
 import { ldOnce, peek, poke, run } from '../../sync/primitives.js';
 import type { Steps } from '../../sync/steps.js';
 import type { DestroyEvent, DomainSpec } from '../../scenario/scenario.js';
+import { besidesRefusals, destroyAsked, faultCounters, layFaults, notInjected, type LaidFault } from './faults.js';
 import { crash, isWhole, warnings } from './life.js';
 import { BOARD_ENDED, type DomainWords, type MachinePlan, type Regions, type Reply, type Task } from './messages.js';
 import { abortCheck, barrier, board, serve } from './serve.js';
@@ -63,19 +64,24 @@ export function controlThread(guests: ControlGuests): void {
   });
 }
 
+/** What is planned for the machine of this thread. */
+const laid: { faults: readonly LaidFault[] } = { faults: [] };
+
 function boot(guests: ControlGuests, plan: MachinePlan): Reply {
   const why = guests.refuses(plan);
   if (why !== '') return { kind: 'refused', why };
   const { hypervisor, domains } = plan.scenario;
   hypervisorBoot({ debug: hypervisor.build === 'debug', quantum: hypervisor.quantum, twin: hypervisor.twin });
   const built = domains.map((d) => ({ d, b: run(() => guests.build(plan, d)) }));
+  const vcpus = built.flatMap(({ d, b }) => b.vcpus.map((cpu, id) => ({ cpu, domain: d.name, domid: d.domid, id })));
+  laid.faults = layFaults(plan.faults ?? [], plan.scenario.seed, vcpus);
   return {
     kind: 'booted',
     control: CONTROL,
     regions: regions(),
     domains: built.map(({ b }) => b.words),
     starts: Object.fromEntries(built.map(({ d, b }) => [d.name, b.start])),
-    vcpus: built.flatMap(({ d, b }) => b.vcpus.map((cpu, id) => ({ cpu, domain: d.name, domid: d.domid, id }))),
+    vcpus,
   };
 }
 
@@ -111,6 +117,10 @@ function oversee(
       run(() => guests.destroyed(domid));
       destroyed.push(e.destroy);
     }
+    for (const d of laid.faults.length === 0 ? [] : domains.filter((w) => destroyAsked(w.domid))) {
+      run(() => destroy(d.domid));
+      run(() => guests.destroyed(d.domid));
+    }
     if (ended >= go) return { kind: 'overseen', destroyed, missed: open.map((e) => e.destroy) };
     Atomics.wait(board(), BOARD_ENDED, ended, LOOK_MS);
   }
@@ -140,12 +150,14 @@ const KEPT = 50;
 function audit(guests: ControlGuests, checks: readonly string[], domains: readonly DomainWords[]): Reply {
   const whole = domains.filter(isWhole);
   const reports = guests.reports(whole.map((d) => d.domid));
-  const all = [...auditMachine(checks, reports), ...domains.flatMap(crash), ...whole.flatMap(warnings)];
+  const told = [...auditMachine(checks, reports), ...domains.flatMap(crash), ...whole.flatMap(warnings)];
+  const all = besidesRefusals(told, laid.faults);
   const totals: Record<string, number> = {};
   const violations = all.filter((v) => {
     const n = (totals[v.invariant] ?? 0) + 1;
     totals[v.invariant] = n;
     return n <= KEPT;
   });
-  return { kind: 'audited', violations, totals };
+  const faults = { counters: faultCounters(laid.faults), missed: notInjected(laid.faults) };
+  return { kind: 'audited', violations, totals, faults };
 }

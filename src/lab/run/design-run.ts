@@ -270,9 +270,10 @@ class DesignRun {
     return {
       ending,
       violations: audit.violations,
-      counters: { ...counters, ...found },
+      counters: { ...counters, ...found, ...audit.faults.counters },
       overlap,
       missed: this.#missed,
+      unmet: audit.faults.missed,
       notes,
     };
   }

@@ -5,7 +5,7 @@
  * Lock: none; the board is a few words of a memory of its own, so that no machine address depends on it.
  */
 import type { Violation } from '../../abi/guest.js';
-import type { DomainSpec, DestroyEvent, Scenario } from '../../scenario/scenario.js';
+import type { DomainSpec, DestroyEvent, FaultSpec, Scenario } from '../../scenario/scenario.js';
 
 /** Words of the board. */
 /** Number of the last barrier that was opened. */
@@ -25,6 +25,8 @@ export interface ThreadData {
 export interface MachinePlan {
   readonly scenario: Pick<Scenario, 'name' | 'seed' | 'hypervisor' | 'domains' | 'extent'>;
   readonly design: string;
+  /** Faults to be injected; none unless said. */
+  readonly faults?: readonly FaultSpec[];
 }
 
 /** One vCPU of a booted machine. */
@@ -86,6 +88,8 @@ export type Reply =
       readonly kind: 'audited';
       readonly violations: readonly Violation[];
       readonly totals: Readonly<Record<string, number>>;
+      /** Of planned faults: what was reached and injected, and which never were. */
+      readonly faults: { readonly counters: Readonly<Record<string, number>>; readonly missed: readonly string[] };
     }
   /** The vCPU came to its end: of itself, or because its domain was destroyed or crashed. */
   | { readonly kind: 'ended'; readonly how: 'finished' | 'killed' | 'crashed'; readonly why: string }

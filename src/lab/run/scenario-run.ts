@@ -66,7 +66,7 @@ async function oneDesign(
   options: ScenarioRunOptions,
 ): Promise<DesignReport> {
   const { name, seed, hypervisor, domains, extent } = s;
-  const plan = { scenario: { name, seed, hypervisor, domains, extent }, design };
+  const plan = { scenario: { name, seed, hypervisor, domains, extent }, design, faults: s.faults };
   const outcome = await runDesign(machine, plan, {
     extent,
     events: s.events,

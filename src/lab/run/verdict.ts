@@ -26,6 +26,8 @@ export interface Outcome {
   readonly overlap: Overlap;
   /** Domains that an event should have destroyed and did not reach. */
   readonly missed: readonly string[];
+  /** Planned faults that were never injected. */
+  readonly unmet?: readonly string[];
 }
 
 /** What a run lacked so that a clean audit says nothing; [] when it lacked nothing. */
@@ -34,6 +36,7 @@ export function lacking(o: Outcome, require: Require): string[] {
     .filter(([name, least]) => (o.counters[name] ?? 0) < least)
     .map(([name, least]) => `${name}: ${String(o.counters[name] ?? 0)} of at least ${String(least)}`);
   for (const name of o.missed) out.push(`'${name}' was never destroyed: its event did not come`);
+  for (const f of o.unmet ?? []) out.push(`fault '${f}' was never met`);
   if (o.overlap.hypercalls === 0 && o.overlap.contendedLocks === 0) out.push('no two vCPUs ever met');
   return out;
 }

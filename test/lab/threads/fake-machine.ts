@@ -115,7 +115,12 @@ function vcpuTask(task: VcpuTask): Reply {
 function audit(): Reply {
   const leak = { invariant: 'I10', detail: 'leaked', holders: ['dom0'], severity: 'leaked' } as const;
   const n = peek(LEAKED);
-  return { kind: 'audited', violations: n === 0 ? [] : [leak], totals: { I10: n } };
+  return {
+    kind: 'audited',
+    violations: n === 0 ? [] : [leak],
+    totals: { I10: n },
+    faults: { counters: {}, missed: [] },
+  };
 }
 
 serve((task) => {

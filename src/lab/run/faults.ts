@@ -1,0 +1,62 @@
+/**
+ * The faults of a run: laid over a booted machine, counted when it stands still.
+ *
+ * Invariant: nothing is laid when nothing is planned; vCPUs that still boot meet no fault; which actor met the n-th
+ * occurrence is a matter of timing here, where threads run, and of the schedule in `inject`.
+ * Lock: none; the machine is still.
+ */
+import type { Violation } from '../../abi/guest.js';
+import { faultAdd, faultCounts, faultInit, FAULT_WORDS, ruleCounts } from '../../fault/plan.js';
+import { SITES } from '../../fault/sites.js';
+import { domain, findDomain } from '../../hypervisor/domain.js';
+import type { FaultSpec } from '../../scenario/scenario.js';
+import { cpuIndex, type Cpu } from '../../sync/actor.js';
+import { peek, run } from '../../sync/primitives.js';
+import { formatFault, ruleOf } from '../inject/spec.js';
+import { reserveArena } from './build-guest.js';
+import type { VcpuPlace } from './messages.js';
+
+/** A planned fault, and the number of its rule. */
+export interface LaidFault {
+  readonly spec: FaultSpec;
+  readonly rule: number;
+}
+
+/** Lays `specs` over the machine whose vCPUs are `places`; a probability without a seed takes the run's. */
+export function layFaults(specs: readonly FaultSpec[], seed: number, places: readonly VcpuPlace[]): LaidFault[] {
+  if (specs.length === 0) return [];
+  faultInit(run(() => reserveArena(FAULT_WORDS)));
+  const actorsOf = (name: string | undefined, vcpu: number | undefined): number[] =>
+    places
+      .filter((p) => (name === undefined || p.domain === name) && (vcpu === undefined || p.id === vcpu))
+      .map((p) => cpuIndex(p.cpu as Cpu));
+  return specs.map((spec) => ({ spec, rule: faultAdd(spec.site, ruleOf({ seed, ...spec }, actorsOf, false)) }));
+}
+
+/** Counters for the report: how often each planned site was reached, and what was injected there. */
+export function faultCounters(laid: readonly LaidFault[]): Record<string, number> {
+  const out: Record<string, number> = {};
+  for (const site of SITES) {
+    if (!laid.some((l) => l.spec.site === site)) continue;
+    out[`reached ${site}`] = faultCounts(site).seen;
+    out[`injected ${site}`] = faultCounts(site).hits;
+  }
+  return out;
+}
+
+/** Planned faults that were never injected. */
+export const notInjected = (laid: readonly LaidFault[]): string[] =>
+  laid.filter((l) => ruleCounts(l.rule).hits === 0).map((l) => formatFault(l.spec));
+
+/** Warnings that say no more than that Xen refused something. */
+const REFUSED = /: (multicall|pin|grantUnmap|alias|grantMap|designState|setPte|hypercall)$/;
+
+/** What is left to say when refusals were planned. */
+export const besidesRefusals = (found: readonly Violation[], laid: readonly LaidFault[]): readonly Violation[] =>
+  laid.length === 0 ? found : found.filter((v) => v.invariant !== 'warning' || !REFUSED.test(v.detail));
+
+/** Whether the domain is to be destroyed because a fault says so. */
+export function destroyAsked(domid: number): boolean {
+  const d = run(() => findDomain(domid));
+  return d !== 0 && peek(domain.destroyAsked(d)) !== 0 && peek(domain.dying(d)) === 0;
+}
