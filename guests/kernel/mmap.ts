@@ -37,7 +37,7 @@ import {
   vmaLink,
   vmaSetEnd,
   vmaStart,
-  vmaUnlink,
+  vmaDrop,
   type Vma,
 } from './vma.js';
 import { unmapVmas, zapRange } from './zap.js';
@@ -156,7 +156,7 @@ function* closeDetached(c: KernelCpu): Steps<void> {
     if (v === 0) return;
     const ops = c.vmOps[peek(vma.ops(v))];
     if (ops !== undefined) yield* ops.close(c, v);
-    yield* vmaUnlink(v);
+    yield* vmaDrop(v, percpu.detached(c.pc));
     yield* vmaFree(c, v);
   }
 }

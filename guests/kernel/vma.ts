@@ -111,6 +111,11 @@ export function* vmaDetach(v: Vma, root: number): Steps<void> {
   yield* linkInto(v, root);
 }
 
+/** Takes `v` out of the private map at `root`, to which it was moved: its mm counts it no more. */
+export function* vmaDrop(v: Vma, root: number): Steps<void> {
+  yield* mapRemove(root, vma.node(v));
+}
+
 /** Moves the end of a linked VMA. Lock held: mmapLock, exclusive. */
 export function* vmaSetEnd(v: Vma, end: Va): Steps<void> {
   const root = yield* ld(vma.root(v));

@@ -19,7 +19,7 @@ describe.each(names)('%s', (name) => {
       const says = scenario.expect[design];
       if (says?.kind === 'refused') continue;
       const { program } = build(scenario, design);
-      const r = search(program, exhaustive(2), { executions: EXECUTIONS, bound: 200_000 });
+      const r = search(program, exhaustive(2), { executions: EXECUTIONS, bound: 200_000, races: true });
       const rules = r.found.flatMap((f) => f.findings.map((x) => x.rule));
       if (says?.kind === 'breaks') expect([design, ...rules]).toEqual(expect.arrayContaining([...says.breaks]));
       else expect([design, rules]).toEqual([design, []]);
