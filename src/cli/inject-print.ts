@@ -57,7 +57,7 @@ export function humanInject(r: InjectReport, width: number): string {
   for (const { design, why } of r.refused) out.push(...wrap(`${design} refused: ${why}`, width, ''));
   if (r.unreached.length > 0) out.push(...wrap(`never reached: ${r.unreached.join(', ')}`, width, ''));
   for (const m of r.missed) out.push(`expected and not found: ${m}`);
-  const unexpected = r.matrix.filter((c) => !c.expected).length;
+  const unexpected = [...r.matrix, ...r.runs].filter((c) => !c.expected).length;
   out.push(
     `${count(r.injected)} faults injected in ${count(r.executions)} executions, ${count(unexpected)} cells not as expected${r.whole ? '' : '; interrupted'}`,
   );

@@ -97,7 +97,8 @@ async function injectFile(file: string | undefined, flags: InjectFlags, t: Termi
   t.status('');
   t.out(flags.json === true ? jsonInject(report) : humanInject(report, t.columns));
   const good = report.whole && report.missed.length === 0 && report.matrix.every((c) => c.expected);
-  return good && report.runs.every((r) => r.faults.every((f) => f.hits > 0)) ? EXIT_OK : EXIT_UNEXPECTED;
+  const met = report.runs.every((r) => r.expected && r.faults.every((f) => f.hits > 0));
+  return good && met ? EXIT_OK : EXIT_UNEXPECTED;
 }
 
 function sweepOf(flags: InjectFlags): Parameters<typeof inject>[1]['sweep'] {

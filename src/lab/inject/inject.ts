@@ -32,6 +32,7 @@ export interface MatrixCell extends Cell {
 export interface DesignExecution extends Execution {
   readonly design: string;
   readonly buggy: boolean;
+  readonly expected: boolean;
 }
 
 export interface InjectReport {
@@ -102,12 +103,14 @@ function reportOf(s: Scenario, o: InjectOptions, answers: ReadonlyMap<string, In
     const buggy = o.catalog.designs.find((d) => d.name === design)?.buggy ?? false;
     if (a?.kind === 'refused') refused.push({ design, why: a.why });
     if (a?.kind === 'executed') {
-      runs.push({ ...a.execution, design, buggy });
+      const expected = o.faults.some((f) => isExpected(s, design, f.site, a.execution.outcome));
+      runs.push({ ...a.execution, design, buggy, expected });
       injected += a.execution.faults.reduce((n, f) => n + f.hits, 0);
       executions++;
     }
     if (a?.kind !== 'swept') continue;
-    for (const c of a.result.cells) matrix.push({ ...c, design, buggy, expected: isExpected(s, design, c) });
+    for (const c of a.result.cells)
+      matrix.push({ ...c, design, buggy, expected: isExpected(s, design, c.site, c.outcome) });
     injected += a.result.injected;
     executions += a.result.executions;
     whole &&= a.result.whole;
@@ -120,8 +123,8 @@ function reportOf(s: Scenario, o: InjectOptions, answers: ReadonlyMap<string, In
 }
 
 /** What a cell may be: good, or what the scenario says of the design at this site. */
-function isExpected(s: Scenario, design: string, c: Cell): boolean {
-  if (isGood(c.outcome) || allowed(s, design, c.site).includes(c.outcome)) return true;
+function isExpected(s: Scenario, design: string, site: SiteName, outcome: OutcomeName): boolean {
+  if (isGood(outcome) || allowed(s, design, site).includes(outcome)) return true;
   // A design that is expected to break without any fault is not expected to do better with one.
   return s.expect[design]?.kind === 'breaks';
 }
