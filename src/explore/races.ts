@@ -5,9 +5,11 @@
  * sequentially consistent atomics do: a read acquires what the write it reads from had seen, a write releases. A look at a
  * held lock takes nothing and only acquires.
  * Invariant: an epoch is clock * 32 + actor, 0 for none; the accesses of a word that matter are its last write and, per
- * actor, its last read since (one epoch while they are ordered).
+ * actor, its last read since (one epoch while they are ordered). Clocks go on from execution to execution, each of which
+ * begins above all that the ones before it reached: what they left in the pages is before everything and need not be cleared.
  * Source: Flanagan, Freund, FastTrack, PLDI 2009; ECMA-262 29 (synchronizes-with).
  */
+import { TOTAL_WORDS } from '../ops/memory.js';
 import {
   POINT_ATOMIC,
   POINT_LOCK,
@@ -24,27 +26,30 @@ const SYNCHRONISES = POINT_ATOMIC | POINT_LOCK | POINT_ONCE | POINT_POLL | POINT
 const ACTORS = 32;
 const PAGE_BITS = 8;
 const PAGE = 1 << PAGE_BITS;
-/** Per word: epoch of the last write, its step, epoch of the last read or -1 - index of a row of epochs, its step. */
-const FIELDS = 4;
-
-interface Page {
-  execution: number;
-  readonly words: Int32Array;
-}
+/** Per word, see below. */
+const FIELDS = 8;
+const WRITE = 0;
+const WRITE_STEP = 1;
+/** Epoch of the last read, or MANY: one per actor, in the word's row of reads. */
+const READ = 2;
+const READ_STEP = 3;
+/** Rows that are the word's for good, from 1 on; 0 until it needs them: read epochs and steps, and the clock it released. */
+const READS = 4;
+const RELEASED = 5;
+const MANY = -1;
+/** Clocks stay below 2^26, so that epochs are positive; an execution that begins beyond this clears everything. */
+const LAST_CLOCK = 1 << 25;
 
 export class RaceDetector {
   readonly #names: Names;
   /** Clock of actor i at [i * ACTORS ...]. */
   readonly #clocks = new Int32Array(ACTORS * ACTORS);
-  readonly #released = new Map<number, Int32Array>();
-  #spare: Int32Array[] = [];
-  readonly #pages = new Map<number, Page>();
-  /** Rows of read epochs and steps, two numbers per actor, for words read by several. */
-  #rows = new Int32Array(ACTORS * 2 * 16);
-  #rowCount = 0;
-  #execution = 0;
+  readonly #pages: (Int32Array | undefined)[] = new Array<undefined>(TOTAL_WORDS >>> PAGE_BITS).fill(undefined);
+  readonly #released = new Rows(ACTORS);
+  /** Two numbers per actor, epoch and step. */
+  readonly #reads = new Rows(ACTORS * 2);
   #step = 0;
-  /** Actors that have taken a step, at most; the clocks of the others are 0 in everybody else. */
+  /** Actors that have taken a step in any execution, at most; nobody has seen anything of the others. */
   #most = 0;
 
   constructor(names: Names) {
@@ -53,12 +58,21 @@ export class RaceDetector {
 
   /** An execution begins; what was before it is ordered before everything in it. */
   begin(): void {
-    this.#execution++;
-    this.#step = this.#rowCount = this.#most = 0;
-    this.#clocks.fill(0);
-    for (let i = 0; i < ACTORS; i++) this.#clocks[i * ACTORS + i] = 1;
-    for (const clock of this.#released.values()) this.#spare.push(clock);
+    this.#step = 0;
+    let before = 0;
+    for (let i = 0; i < ACTORS; i++) before = Math.max(before, this.#clocks[i * ACTORS + i]!);
+    if (before > LAST_CLOCK) {
+      this.#clear();
+      before = 0;
+    }
+    this.#clocks.fill(before);
+    for (let i = 0; i < ACTORS; i++) this.#clocks[i * ACTORS + i] = before + 1;
+  }
+
+  #clear(): void {
+    this.#pages.fill(undefined);
     this.#released.clear();
+    this.#reads.clear();
   }
 
   /** The check after a step: the race that it makes with an earlier one. */
@@ -78,18 +92,25 @@ export class RaceDetector {
   }
 
   #synchronise(actor: number, address: number, kind: number, n: number): void {
+    const clocks = this.#clocks;
     const base = actor * ACTORS;
+    const most = this.#most;
+    const writes = (kind & POINT_WRITE) !== 0;
     for (let a = address; a < address + n; a++) {
-      let clock = this.#released.get(a);
-      if ((kind & POINT_READ) !== 0 && clock !== undefined) {
-        for (let i = 0; i < this.#most; i++)
-          if (clock[i]! > this.#clocks[base + i]!) this.#clocks[base + i] = clock[i]!;
+      const page = this.#page(a);
+      const at = (a & (PAGE - 1)) * FIELDS + RELEASED;
+      if (page[at] === 0) {
+        if (!writes) continue;
+        page[at] = this.#released.add();
       }
-      if ((kind & POINT_WRITE) === 0) continue;
-      if (clock === undefined) this.#released.set(a, (clock = this.#spare.pop() ?? new Int32Array(ACTORS)));
-      clock.set(this.#clocks.subarray(base, base + ACTORS));
+      const rows = this.#released.rows;
+      const row = page[at]! * ACTORS;
+      if ((kind & POINT_READ) !== 0) {
+        for (let i = 0; i < most; i++) if (rows[row + i]! > clocks[base + i]!) clocks[base + i] = rows[row + i]!;
+      }
+      if (writes) for (let i = 0; i < most; i++) rows[row + i] = clocks[base + i]!;
     }
-    if ((kind & POINT_WRITE) !== 0) this.#clocks[base + actor]!++;
+    if (writes) clocks[base + actor]!++;
   }
 
   /** Whether the access of epoch `e` happened before what `actor` does now. */
@@ -102,34 +123,28 @@ export class RaceDetector {
   }
 
   #page(a: number): Int32Array {
-    let page = this.#pages.get(a >>> PAGE_BITS);
-    if (page === undefined) {
-      page = { execution: this.#execution, words: new Int32Array(PAGE * FIELDS) };
-      this.#pages.set(a >>> PAGE_BITS, page);
-    } else if (page.execution !== this.#execution) {
-      page.execution = this.#execution;
-      page.words.fill(0);
-    }
-    return page.words;
+    return this.#pages[a >>> PAGE_BITS] ?? (this.#pages[a >>> PAGE_BITS] = new Int32Array(PAGE * FIELDS));
   }
 
   /** Notes a plain read; the earlier write that races with it. */
   #read(actor: number, a: number): Other | undefined {
     const words = this.#page(a);
     const at = (a & (PAGE - 1)) * FIELDS;
-    const write = words[at]!;
-    if (write !== 0 && !this.#before(write, actor)) return { epoch: write, step: words[at + 1]!, writes: true };
+    const write = words[at + WRITE]!;
+    if (!this.#before(write, actor)) return { epoch: write, step: words[at + WRITE_STEP]!, writes: true };
     const epoch = this.#epoch(actor);
-    const last = words[at + 2]!;
-    if (last < 0) this.#note(-1 - last, actor, epoch);
-    else if (last === 0 || this.#before(last, actor)) {
-      words[at + 2] = epoch;
-      words[at + 3] = this.#step;
+    const last = words[at + READ]!;
+    if (last === MANY) this.#note(words[at + READS]!, actor, epoch, this.#step);
+    else if (this.#before(last, actor)) {
+      words[at + READ] = epoch;
+      words[at + READ_STEP] = this.#step;
     } else {
-      const row = this.#newRow();
-      this.#note(row, last & 31, last, words[at + 3]);
-      this.#note(row, actor, epoch);
-      words[at + 2] = -1 - row;
+      if (words[at + READS] === 0) words[at + READS] = this.#reads.add();
+      const row = words[at + READS]!;
+      this.#reads.rows.fill(0, row * ACTORS * 2, (row + 1) * ACTORS * 2);
+      this.#note(row, last & 31, last, words[at + READ_STEP]!);
+      this.#note(row, actor, epoch, this.#step);
+      words[at + READ] = MANY;
     }
     return undefined;
   }
@@ -137,42 +152,30 @@ export class RaceDetector {
   #write(actor: number, a: number): Other | undefined {
     const words = this.#page(a);
     const at = (a & (PAGE - 1)) * FIELDS;
-    const write = words[at]!;
-    if (write !== 0 && !this.#before(write, actor)) return { epoch: write, step: words[at + 1]!, writes: true };
-    const read = words[at + 2]!;
-    if (read > 0 && !this.#before(read, actor)) return { epoch: read, step: words[at + 3]!, writes: false };
-    if (read < 0) {
-      const other = this.#readIn(-1 - read, actor);
+    const write = words[at + WRITE]!;
+    if (!this.#before(write, actor)) return { epoch: write, step: words[at + WRITE_STEP]!, writes: true };
+    const read = words[at + READ]!;
+    if (read === MANY) {
+      const other = this.#readIn(words[at + READS]!, actor);
       if (other !== undefined) return other;
-    }
-    words[at] = this.#epoch(actor);
-    words[at + 1] = this.#step;
-    words[at + 2] = 0;
+    } else if (!this.#before(read, actor)) return { epoch: read, step: words[at + READ_STEP]!, writes: false };
+    words[at + WRITE] = this.#epoch(actor);
+    words[at + WRITE_STEP] = this.#step;
+    words[at + READ] = 0;
     return undefined;
   }
 
-  #newRow(): number {
-    if ((this.#rowCount + 1) * ACTORS * 2 > this.#rows.length) {
-      const more = new Int32Array(this.#rows.length * 2);
-      more.set(this.#rows);
-      this.#rows = more;
-    }
-    const row = this.#rowCount++;
-    this.#rows.fill(0, row * ACTORS * 2, (row + 1) * ACTORS * 2);
-    return row;
-  }
-
-  #note(row: number, actor: number, epoch: number, step = this.#step): void {
-    this.#rows[(row * ACTORS + actor) * 2] = epoch;
-    this.#rows[(row * ACTORS + actor) * 2 + 1] = step;
+  #note(row: number, actor: number, epoch: number, step: number): void {
+    this.#reads.rows[(row * ACTORS + actor) * 2] = epoch;
+    this.#reads.rows[(row * ACTORS + actor) * 2 + 1] = step;
   }
 
   /** A read of the row that is not before what `actor` does now. */
   #readIn(row: number, actor: number): Other | undefined {
-    for (let i = 0; i < ACTORS; i++) {
-      const epoch = this.#rows[(row * ACTORS + i) * 2]!;
-      if (epoch === 0 || this.#before(epoch, actor)) continue;
-      return { epoch, step: this.#rows[(row * ACTORS + i) * 2 + 1]!, writes: false };
+    const rows = this.#reads.rows;
+    for (let i = 0; i < this.#most; i++) {
+      const epoch = rows[(row * ACTORS + i) * 2]!;
+      if (!this.#before(epoch, actor)) return { epoch, step: rows[(row * ACTORS + i) * 2 + 1]!, writes: false };
     }
     return undefined;
   }
@@ -194,4 +197,31 @@ interface Other {
   readonly epoch: number;
   readonly step: number;
   readonly writes: boolean;
+}
+
+/** Rows of numbers, zero when they are added; the first is number 1. */
+class Rows {
+  rows: Int32Array;
+  readonly #width: number;
+  #count = 0;
+
+  constructor(width: number) {
+    this.#width = width;
+    this.rows = new Int32Array(width * 64);
+  }
+
+  add(): number {
+    const row = ++this.#count;
+    if ((row + 1) * this.#width > this.rows.length) {
+      const more = new Int32Array(this.rows.length * 2);
+      more.set(this.rows);
+      this.rows = more;
+    }
+    return row;
+  }
+
+  clear(): void {
+    this.#count = 0;
+    this.rows.fill(0);
+  }
 }
