@@ -20,10 +20,11 @@ import { actor, CPU_WORDS, cpuAt, CPUS_BASE, HEADER_BASE, MAX_CPUS, MODE_ACCESS,
 import { peek } from '../sync/primitives.js';
 import { POINT_ATOMIC, POINT_READ, POINT_UNLOCK, POINT_WRITE } from '../sync/schedule.js';
 import { makeAccesses, type Accesses } from './step/accesses.js';
-import { entriesInForce, entryFault, naming, tableFault } from './step/entries.js';
+import { entriesInForce, entryFault, tableFault } from './step/entries.js';
 import { finding, type Finding } from './step/finding.js';
 import { frameFault, holdsRefs } from './step/frames.js';
 import { grantsAt } from './step/grants.js';
+import { makeNaming } from './step/naming.js';
 import { makeProgress, type Progress } from './step/progress.js';
 import { recountStep } from './step/recount.js';
 import { makeShadow, type Was } from './step/shadow.js';
@@ -46,6 +47,7 @@ const FEW = 8;
 
 class Checks implements StepChecks {
   readonly #shadow = makeShadow();
+  readonly #naming = makeNaming();
   readonly #accesses: Accesses = makeAccesses();
   readonly #progress: Progress = makeProgress();
   /** The actor that page-locked a frame, and how many it has locked. */
@@ -56,6 +58,7 @@ class Checks implements StepChecks {
 
   reset(): void {
     this.#shadow.reset();
+    this.#naming.reset();
     this.#accesses.reset();
     this.#progress.reset();
     this.#lockedBy.clear();
@@ -95,7 +98,7 @@ class Checks implements StepChecks {
     for (let at = a; at < a + words && wrong === undefined; at++) {
       grantsAt(at, mfn, (granted, bits) => {
         if ((bits & GTF_reading) !== 0 && (bits & GTF_writing) !== 0) return;
-        wrong ??= this.#accesses.changed(granted) ?? naming(granted);
+        wrong ??= this.#accesses.changed(granted) ?? this.#naming.fault(granted);
       });
     }
     return wrong;
@@ -131,7 +134,7 @@ class Checks implements StepChecks {
     const gone = (refs === 0 || free) && (was.count & f.PGC_count_mask) !== 0;
     const retyped = !free && (t & f.PGT_count_mask) !== 0 && isOther(t, was.type);
     if (born || gone || retyped) {
-      const bad = naming(mfn);
+      const bad = this.#naming.fault(mfn);
       if (bad !== undefined) return bad;
     }
     return born || (isProtected(mfn) && !wasProtected(was)) ? this.#accesses.changed(mfn) : undefined;

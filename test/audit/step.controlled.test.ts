@@ -15,6 +15,7 @@ import { randomWalk, xorshift } from '../../src/explore/random-walk.js';
 import { vcpu } from '../../src/machine/cpu-record.js';
 import * as f from '../../src/machine/frame.js';
 import { FRAME_TABLE } from '../../src/machine/layout.js';
+import { clearDirty } from '../../src/ops/dirty.js';
 import { actor, cpuIndex, MODE_GUEST, REQ_FLUSH, type Cpu } from '../../src/sync/actor.js';
 import { peek, poke } from '../../src/sync/primitives.js';
 import { POINT_ATOMIC, POINT_ONCE, POINT_READ, POINT_WRITE } from '../../src/sync/schedule.js';
@@ -37,6 +38,7 @@ function runOnce(seed: number, vandals: number, n: number): Run {
     wanderer(cast.mapper, 1, random, n),
     ...(vandals > 0 ? [vandal(cast, random, random() % 250)] : []),
   ];
+  clearDirty(); // as a snapshot does: what is written from here on is to be noticed as such
   const checks = makeStepChecks();
   const actors = actorsOf(cast).map(cpuIndex);
   let delta: Finding | undefined;

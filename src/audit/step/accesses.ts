@@ -16,7 +16,7 @@ import { cpuAt, cpuIndex, MAX_CPUS, type Cpu } from '../../sync/actor.js';
 import { peek } from '../../sync/primitives.js';
 import { frameLabel, ownerLabel, typeLabel } from '../view.js';
 import { finding, type Finding } from './finding.js';
-import { isPending, isProtected, lives, slotFault, slotFrame, vcpuLabel } from './translations.js';
+import { isPending, isProtected, lives, namesFrame, slotFault, slotFrame, vcpuLabel } from './translations.js';
 
 export interface Accesses {
   reset(): void;
@@ -45,7 +45,7 @@ export function makeAccesses(): Accesses {
         if (!lives(cpu)) continue;
         const pending = isPending(cpu);
         for (let i = 0; i < TLB_SLOTS; i++) {
-          if (slotFrame(cpu, i) !== mfn) continue;
+          if (!namesFrame(cpu, i, mfn)) continue;
           const wrong = slotFault(cpu, i, false);
           if (wrong === undefined) continue;
           if (!pending) return wrong;

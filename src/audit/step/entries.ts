@@ -6,7 +6,7 @@
  * validated part of a partial one, name a frame without a reference, or one that somebody has as another type.
  * Source: reference xen-pv-memory.md, section 6; [X4], [X5], [X17].
  */
-import { DOMID_IO, mfnWord, type Mfn } from '../../abi/frames.js';
+import { DOMID_IO, mfnWord, PAGE_WORDS, type Mfn } from '../../abi/frames.js';
 import { ENTRIES, entryMfn, PAGE_PRESENT, PAGE_RW, ROOT_XEN_FIRST, ROOT_XEN_LAST } from '../../abi/pte.js';
 import * as f from '../../machine/frame.js';
 import { FRAMES } from '../../machine/layout.js';
@@ -72,20 +72,12 @@ export function tableFault(table: Mfn): Finding | undefined {
   return undefined;
 }
 
-/** Every entry in force, of any table, that names `mfn`. */
-export function naming(mfn: Mfn): Finding | undefined {
-  for (let m = 0; m < FRAMES; m++) {
-    const table = m as Mfn;
-    const t = peek(f.typeInfo(table));
-    if (!holdsRefs(t) || (peek(f.countInfo(table)) & f.PGC_state) === f.PGC_state_free) continue;
-    const level = f.typeLevel(t);
-    const end = entriesInForce(table, t);
-    const base = mfnWord(table);
-    for (let i = 0; i < end; i++) {
-      if (peek(base + 2 * i) >>> 12 !== mfn) continue;
-      const wrong = heldBy(table, level, i) === mfn ? entryFault(table, level, i) : undefined;
-      if (wrong !== undefined) return wrong;
-    }
-  }
-  return undefined;
+/** What is wrong with the entry at `a`, which names `mfn`, if it is one in force. */
+export function namingAt(a: number, mfn: Mfn): Finding | undefined {
+  const table = Math.floor(a / PAGE_WORDS) as Mfn;
+  const t = peek(f.typeInfo(table));
+  if (!holdsRefs(t) || (peek(f.countInfo(table)) & f.PGC_state) === f.PGC_state_free) return undefined;
+  const level = f.typeLevel(t);
+  const i = (a - mfnWord(table)) >> 1;
+  return i < entriesInForce(table, t) && heldBy(table, level, i) === mfn ? entryFault(table, level, i) : undefined;
 }

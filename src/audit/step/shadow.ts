@@ -31,6 +31,7 @@ export function makeShadow(): Shadow {
   const slots = new Int32Array(MAX_CPUS * TLB_SLOTS * SEEN);
   const isDirty = new Uint8Array(FRAMES);
   let dirty: number[] = [];
+  let moved: number[] = [];
   let known = false;
   const read = (m: number): void => {
     for (let k = 0; k < FIELDS; k++) frames[m * FIELDS + k] = peek(FRAME_TABLE + m * FRAME_WORDS + k);
@@ -42,7 +43,8 @@ export function makeShadow(): Shadow {
       known = true;
       for (const m of dirty) isDirty[m] = 0;
       dirty = [];
-      slots.fill(0);
+      for (const at of moved) slots.fill(0, at, at + SEEN);
+      moved = [];
     },
     take: (mfn, was) => {
       const at = mfn * FIELDS;
@@ -65,6 +67,7 @@ export function makeShadow(): Shadow {
         slots[at + 2] === peek(slot + 2) &&
         slots[at + 3] === peek(slot + 5);
       if (same) return false;
+      moved.push(at);
       slots[at] = peek(slot);
       slots[at + 1] = peek(slot + 1);
       slots[at + 2] = peek(slot + 2);

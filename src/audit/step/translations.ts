@@ -44,6 +44,12 @@ export function slotFrame(cpu: Cpu, i: number): Mfn {
   return (slot === 0 ? -1 : peek(slot + TLB_FLAGS) & WALK_MFN) as Mfn;
 }
 
+/** Is slot `i` a live one of that frame? Most are not of the frame. */
+export function namesFrame(cpu: Cpu, i: number, mfn: Mfn): boolean {
+  const flags = peek(tlbOf(cpuIndex(cpu)) + i * TLB_SLOT_WORDS + TLB_FLAGS);
+  return (flags & WALK_MFN) === mfn && liveSlot(cpu, i) !== 0;
+}
+
 /** A table in use, or a descriptor page: no guest may write to it. */
 export function isProtected(mfn: Mfn): boolean {
   if ((peek(f.countInfo(mfn)) & f.PGC_state) === f.PGC_state_free) return false;
