@@ -24,6 +24,7 @@ import { EXIT_OK, EXIT_UNEXPECTED } from './exit.js';
 import { interruptible } from './interrupt.js';
 import type { Terminal } from './terminal.js';
 import { whole } from './whole.js';
+import { mustBeWritable } from './writable.js';
 
 interface TeardownFlags {
   readonly designs?: readonly string[];
@@ -69,15 +70,12 @@ export function addBench(program: Command, t: Terminal, done: (code: number) => 
     .command('teardown')
     .description('what the end of an address space costs under each design: counted, measured, modelled')
     .option('-d, --designs <names>', 'designs, with commas between; all right ones unless said', list(String))
-    .option('--pages <n,...>', 'pages of the process, granted ones included', list(whole(1, MAX_PAGES)), [256, 4096])
-    .option(
-      '--grants <n|n%,...>',
-      'how many of them are granted',
-      list(share),
-      ['0', '1', '10%', '50%', '100%'].map(share),
+    .addOption(
+      listed('--pages <n,...>', 'pages of the process, granted ones included', whole(1, MAX_PAGES), '256,4096'),
     )
-    .option('--vcpus <n,...>', 'vCPUs of its domain', list(whole(1, 63)), [1])
-    .option('--threads-per-mm <n,...>', 'threads of the process, each on a vCPU', list(whole(1, 63)), [1])
+    .addOption(listed('--grants <n|n%,...>', 'how many of them are granted', share, '0,1,10%,50%,100%'))
+    .addOption(listed('--vcpus <n,...>', 'vCPUs of its domain', whole(1, 63), '1'))
+    .addOption(listed('--threads-per-mm <n,...>', 'threads of the process, each on a vCPU', whole(1, 63), '1'))
     .option('--lazy <n>', 'vCPUs that keep its tables loaded without running it', whole(0, 62), 0)
     .addOption(
       new Option('--restore <how>', "what becomes of the kernel's pages behind grants")
@@ -109,6 +107,7 @@ async function teardown(flags: TeardownFlags, t: Terminal): Promise<number> {
       hint: `at most ${String(MAX_GRANTS)}`,
     });
   }
+  if (flags.html !== undefined) mustBeWritable(flags.html, '--html');
   const show = progress(t, flags.quiet === true);
   const report = await interruptible(t, (stop) =>
     benchTeardown({
@@ -178,6 +177,11 @@ function progress(t: Terminal, quiet: boolean): (text: string) => void {
     if (now !== point && text.includes('warming')) t.err(`${now} …`);
     if (text.includes('warming')) point = now;
   };
+}
+
+/** A flag that is a list, its default shown as it would be typed. */
+function listed(flag: string, description: string, one: (text: string) => unknown, usual: string): Option {
+  return new Option(flag, description).argParser(list(one)).default(list(one)(usual), usual);
 }
 
 function list<T>(one: (text: string) => T): (text: string) => readonly T[] {

@@ -2,7 +2,7 @@
 import { Option, type Command } from 'commander';
 import { availableParallelism } from 'node:os';
 import { loadCatalog } from '../lab/catalog.js';
-import { allExplored, explore, type ExploreOptions } from '../lab/explore/explore.js';
+import { allExplored, explore, planOf, type ExploreOptions } from '../lab/explore/explore.js';
 import { readStand, writeStand } from '../lab/explore/resume-file.js';
 import {
   DEFAULT_PREEMPTIONS,
@@ -18,6 +18,7 @@ import { ExploreProgress } from './explore-progress.js';
 import { interruptible } from './interrupt.js';
 import type { Terminal } from './terminal.js';
 import { whole } from './whole.js';
+import { mustBeWritable } from './writable.js';
 
 interface ExploreFlags {
   readonly design?: readonly string[];
@@ -99,6 +100,8 @@ async function run(file: string, flags: ExploreFlags, t: Terminal): Promise<numb
   const spec = specOf(flags);
   const unlimited = flags.executions === undefined && flags.time === undefined;
   const seconds = flags.time ?? (unlimited ? DEFAULT_SECONDS : undefined);
+  planOf(scenario, '', false);
+  if (flags.resume !== undefined) mustBeWritable(flags.resume, '--resume');
   const saved = flags.resume === undefined ? {} : readStand(flags.resume, scenario, spec);
   const progress = new ExploreProgress(t, flags.quiet === true, scenario.designs.length);
   const report = await interruptible(t, (stop) => {

@@ -18,6 +18,13 @@ interface SoakFlags {
   readonly bound: number;
 }
 
+const EXAMPLE = `
+Example:
+  $ xenolith soak --minutes 10
+
+Exit codes: 0 everything as expected, 1 not, 2 bad input, 3 the laboratory broke.
+`;
+
 /** Adds the command; `done` receives the exit code. */
 export function addSoak(program: Command, t: Terminal, done: (code: number) => void): void {
   program
@@ -27,7 +34,7 @@ export function addSoak(program: Command, t: Terminal, done: (code: number) => v
     .option('--minutes <n>', 'how long', whole(1, 10_080), 10)
     .option('--seed <n>', 'seed of the first run; each later run takes the next', whole(0, 0xffffffff), 1)
     .option('--bound <s>', 'seconds after which a run counts as hung', whole(1, 86_400), 900)
-    .addHelpText('after', '\nExample:\n  $ xenolith soak --minutes 10\n')
+    .addHelpText('after', EXAMPLE)
     .action(async (files: string[], flags: SoakFlags) => {
       const runs = await interruptible(t, (stop) =>
         soak({

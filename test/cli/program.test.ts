@@ -57,6 +57,13 @@ describe('a usage error is exit 2, on stderr, with a hint', () => {
     [['bench', 'teardown', '--lazy', '1'], 'no combination'],
     [['bench', 'teardown', '--model', 'no-such-file.yaml'], 'the cost model cannot be read'],
     [['bench', 'teardown', '--json', '--csv'], 'cannot be used with'],
+    [['bench', 'teardown', '--html', 'no-such-folder/cost.html'], 'cost.html cannot be written'],
+    [['explore', 'guests/scenarios/teardown.yaml'], "has no 'small' section"],
+    [
+      ['explore', 'guests/scenarios/small/exit-lazy.yaml', '--resume', 'no-such-folder/stand'],
+      'stand cannot be written',
+    ],
+    [['explore', 'guests/scenarios/small/exit-lazy.yaml', '--resume', 'guests'], 'it is a folder'],
   ])('%j', async (args, message) => {
     const r = await cli(...args);
     expect(r.code).toBe(2);
@@ -72,6 +79,12 @@ describe('a usage error is exit 2, on stderr, with a hint', () => {
 });
 
 describe('help', () => {
+  test('shows the default of a list as it would be typed', async () => {
+    const { out } = await cli('bench', 'teardown', '--help');
+    expect(out.replace(/\s+/g, ' ')).toContain('(default: 0,1,10%,50%,100%)');
+    expect(out).toContain('(default: 256,4096)');
+  });
+
   test('goes to stdout with examples, exit 0', async () => {
     for (const args of [['--help'], ['run', '--help'], ['validate', '--help'], ['soak', '--help'], ['help', 'run']]) {
       const r = await cli(...args);

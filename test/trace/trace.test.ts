@@ -28,7 +28,7 @@ describe('trace', () => {
     expect(entries.map(formatEntry)).toEqual([
       '0 #1 grantMap gref=8 handle=3',
       '1 #0 gateEnter nr=20 arg=0',
-      '2 #1 grantUnmap handle=3 status=-1',
+      '2 #1 grantUnmap gref=3 handle=-1',
     ]);
   });
 

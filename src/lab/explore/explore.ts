@@ -182,7 +182,8 @@ function judged(
   }
   const violations = [...byRule.values()].map((v) => ({ ...v, token: tokenOf(s, design, v, code, o.stepChecks) }));
   const counts = parts.map((p) => p.counts).reduce(sum, NOTHING);
-  const interrupted = o.stop.aborted && violations.length === 0;
+  const exhausted = parts.length === 1 && first?.exhausted === true;
+  const interrupted = o.stop.aborted && !exhausted && violations.length === 0;
   const verdict: Verdict =
     violations.length > 0 ? 'broken' : interrupted ? 'interrupted' : counts.executions < 2 ? 'not exercised' : 'clean';
   const asViolations = violations.map((v) => ({
@@ -197,7 +198,7 @@ function judged(
     verdict,
     expected: isExpected(verdict, asViolations, expect),
     counts,
-    exhausted: parts.length === 1 && first?.exhausted === true,
+    exhausted,
     covers: first?.covers ?? '',
     ended: first?.ended ?? '',
     ms: Math.max(...parts.map((p) => p.searchMs), Math.min(ms, 1)),

@@ -1,5 +1,4 @@
 /** Replaying one schedule in a search thread: runs it, and writes down what happened. */
-import * as numbers from '../../abi/hypercall.js';
 import { diagnose } from '../../explore/diagnose.js';
 import { Loop } from '../../explore/loop.js';
 import { Replay } from '../../explore/replay.js';
@@ -7,8 +6,8 @@ import type { Schedule } from '../../explore/schedule.js';
 import { checkOf } from '../../explore/search.js';
 import { words } from '../../ops/memory.js';
 import { peek } from '../../sync/primitives.js';
-import { EVENT, eventShape } from '../../trace/events.js';
 import { COUNT, ENTRY_WORDS, LINE, MASK, TRACE_RING, traceStart } from '../../trace/ring.js';
+import { eventText } from './event-text.js';
 import { TRACE_ENTRIES } from './machine.js';
 import { Notes, TraceHash, type Recording } from './record.js';
 import type { Subject } from './subject.js';
@@ -55,13 +54,6 @@ export function record(subject: Subject, schedule: Schedule, bound: number): Rec
   };
 }
 
-const HYPERCALLS = new Map<number, string>(
-  Object.entries(numbers).map(([name, nr]) => [nr, name.replace('HYPERVISOR_', '')]),
-);
-
-/** Events that say nothing to a reader beside the others. */
-const QUIET: ReadonlySet<number> = new Set([EVENT.mark, EVENT.gateArgs]);
-
 /** Events that the ring of `cpu` got since it was last looked at. */
 function eventsOf(cpu: number, seen: Map<number, number>): string[] {
   const ring = words[cpu + TRACE_RING] as number;
@@ -76,13 +68,3 @@ function eventsOf(cpu: number, seen: Map<number, number>): string[] {
   seen.set(cpu, count);
   return out;
 }
-
-function eventText(event: number, a: number, b: number): string {
-  if (QUIET.has(event)) return '';
-  if (event === EVENT.gateEnter) return `hypercall ${HYPERCALLS.get(a) ?? String(a)}`;
-  if (event === EVENT.gateExit) return b < 0 ? `hypercall ${HYPERCALLS.get(a) ?? String(a)} answers ${String(b)}` : '';
-  const shape = eventShape(event);
-  return shape === undefined ? '' : `${shape.name} ${shape.a}=${short(a)} ${shape.b}=${short(b)}`;
-}
-
-const short = (v: number): string => (Math.abs(v) < 4096 ? String(v) : `0x${(v >>> 0).toString(16)}`);

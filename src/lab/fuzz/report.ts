@@ -32,6 +32,9 @@ const MAX_SENTENCES = 20;
 const number = (n: number): string => n.toLocaleString('en-US');
 
 export function fuzzText(r: FuzzReport): string {
+  if (r.episodes === 0 && r.failure === undefined) {
+    return `${r.build}: interrupted before its first episode was over; nothing was judged, --seed ${String(r.nextSeed)} goes on`;
+  }
   const lines = [
     `${r.build}: ${number(r.calls)} hypercalls in ${number(r.episodes)} episodes (seeds ${String(r.seed)} to ${String(r.nextSeed - 1)}), ${number(r.overlaps)} met another in the hypervisor`,
     `  ${r.kinds.map((k) => `${k.name} ${number(k.effects)}/${number(k.steps)}`).join(', ')} (with an effect/steps)`,
