@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { addBench } from './bench.js';
 import { addConform } from './conform.js';
+import { addDeaths } from './deaths.js';
 import { addDescriptions } from './describe.js';
 import { EXIT_INPUT, EXIT_OK, explain } from './exit.js';
 import { addFuzz } from './fuzz.js';
@@ -58,6 +59,7 @@ export async function main(args: readonly string[], t: Terminal): Promise<number
   addFuzz(program, t, done);
   addBench(program, t, done);
   addInject(program, t, done);
+  addDeaths(program, t, done);
   addDescriptions(program, t, done);
   for (const c of program.commands) c.copyInheritedSettings(program);
   try {

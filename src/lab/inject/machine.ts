@@ -13,6 +13,7 @@ import type { GuestReport } from '../../abi/guest.js';
 import { auditMachine } from '../../audit/index.js';
 import { Loop, formatWaits, type Outcome } from '../../explore/loop.js';
 import { roundRobin } from '../../explore/round-robin.js';
+import type { Picker } from '../../explore/strategy.js';
 import { faultAdd, faultCounts, faultInit, FAULT_WORDS, ruleCounts } from '../../fault/plan.js';
 import { SITES, type SiteName } from '../../fault/sites.js';
 import { domain, findDomain, vcpuDead, vcpuOf, type DomainRef } from '../../hypervisor/domain.js';
@@ -25,7 +26,7 @@ import type { Steps } from '../../sync/steps.js';
 import { haltVcpu } from '../../vcpu/border.js';
 import { VcpuStopped } from '../../vcpu/stopped.js';
 import type { ExploreGuests, SmallDomain, SmallVcpu } from '../explore/guests.js';
-import { ExploreMachine, type ExplorePlan } from '../explore/machine.js';
+import { ExploreMachine, type ExplorePlan, type Side } from '../explore/machine.js';
 import { reserveArena } from '../run/build-guest.js';
 import { crash, isWhole, warnings } from '../run/life.js';
 import type { MachinePlan } from '../run/messages.js';
@@ -36,6 +37,13 @@ import { ruleOf } from './spec.js';
 const WHOLE = 2 ** 30;
 /** Parts in which a domain may be destroyed. */
 const PARTS = 100_000;
+
+/** How the sides of an execution run: who goes on at each point, and what stands for the body of a side. */
+export interface Race {
+  readonly picker: () => Picker;
+  readonly body: (side: Side) => () => Steps<void>;
+}
+const FIXED: Race = { picker: () => roundRobin(WHOLE), body: (side) => side.body };
 
 export interface Execution extends Judged {
   /** Of each planned fault: occurrences that concerned it, and how often it was injected. */
@@ -69,8 +77,8 @@ export class InjectMachine {
     return e;
   }
 
-  /** One execution with these faults. */
-  execute(specs: readonly FaultSpec[]): Execution {
+  /** One execution with these faults, in the fixed order or under `race`. */
+  execute(specs: readonly FaultSpec[], race: Race = FIXED): Execution {
     this.#machine.reset();
     faultInit(this.#table);
     const rules = specs.map((s) =>
@@ -79,7 +87,7 @@ export class InjectMachine {
         ruleOf(s, (d, v) => this.#actorsOf(d, v), true),
       ),
     );
-    const ended = this.#race();
+    const ended = this.#race(race);
     const faults = (): { seen: number; hits: number }[] => rules.map((r) => ruleCounts(r));
     const deaths: string[] = [];
     const late = ended.bug === '' ? this.#aftermath(deaths) : '';
@@ -106,9 +114,9 @@ export class InjectMachine {
       .map((v) => cpuIndex(v.cpu));
   }
 
-  #race(): { hung: string; bug: string } {
-    const bodies = this.#machine.sides.map((s) => s.body);
-    const o: Outcome = this.#loop.execute(bodies, roundRobin(WHOLE), this.#plan.small.bound);
+  #race(race: Race): { hung: string; bug: string } {
+    const bodies = this.#machine.sides.map((s) => race.body(s));
+    const o: Outcome = this.#loop.execute(bodies, race.picker(), this.#plan.small.bound);
     if (o.kind === 'threw') return { hung: '', bug: o.error instanceof Error ? o.error.message : String(o.error) };
     if (o.kind === 'bound') return { hung: `not over after ${String(o.steps)} steps`, bug: '' };
     return { hung: o.kind === 'deadlock' ? this.#waits(o) : '', bug: '' };

@@ -1,0 +1,70 @@
+/** Deaths at random points: everything is reclaimed, the same way every time; what is not reclaimed is said. */
+import { describe, expect, it, vi } from 'vitest';
+
+vi.hoisted(() => {
+  process.env['XENOLITH_MEMORY_MIB'] = '4';
+});
+
+import type { Mfn } from '../../src/abi/frames.js';
+import { loadCatalog } from '../../src/lab/catalog.js';
+import { deaths, type DeathsReport } from '../../src/lab/deaths/campaign.js';
+import { DeathMachine } from '../../src/lab/deaths/machine.js';
+import type { ExploreGuests } from '../../src/lab/explore/guests.js';
+import { readScenario } from '../../src/lab/scenario-file.js';
+import { countInfo, PGC_state, PGC_state_free } from '../../src/machine/frame.js';
+import { FRAMES } from '../../src/machine/layout.js';
+import type { Scenario } from '../../src/scenario/scenario.js';
+import { peek, poke } from '../../src/sync/primitives.js';
+import { smallGuests } from '../../workers/small.js';
+
+const catalog = loadCatalog();
+const file = (name: string): Scenario => readScenario(`guests/scenarios/${name}.yaml`, catalog);
+const run = (s: Scenario, designs: string[], n: number): Promise<DeathsReport> =>
+  deaths([{ ...s, designs }], {
+    deaths: n,
+    seed: 1,
+    workers: 1,
+    stop: new AbortController().signal,
+    onProgress: () => undefined,
+  });
+
+describe('deaths', () => {
+  it('of vCPUs and domains leave nothing behind, whatever the design, and are the same every time', async () => {
+    const designs = ['notifier-split', 'zap-pte', 'early-unpin'];
+    const r = await run(file('faults/exit'), designs, 120);
+    expect(r).toMatchObject({ deaths: 120, complete: true });
+    expect(r.rows.map((x) => [x.design, x.deaths, x.failure])).toEqual(designs.map((d) => [d, 40, undefined]));
+    expect(Math.min(r.vcpus, r.domains, r.beside, r.lockHeld)).toBeGreaterThan(10);
+    expect(r.beside).toBeLessThan(r.deaths);
+    expect(await run(file('faults/exit'), designs, 120)).toEqual(r);
+  });
+
+  it('on several vCPUs of one domain, siblings and all', async () => {
+    const r = await run(file('small/fork-exit'), ['zap-pte'], 40);
+    expect(r).toMatchObject({ deaths: 40, complete: true });
+  });
+
+  it("after which a frame is held behind the hypervisor's back say so", () => {
+    const { name, seed, hypervisor, domains, extent, checks, small } = file('faults/exit');
+    if (small === undefined) throw new Error('not small');
+    const inner = smallGuests();
+    let frame = 0 as Mfn;
+    const guests: ExploreGuests = {
+      ...inner,
+      reports: (domids) => {
+        if (frame !== 0) poke(countInfo(frame), peek(countInfo(frame)) + 1);
+        return inner.reports(domids);
+      },
+    };
+    const plan = { scenario: { name, seed, hypervisor, domains, extent, checks }, design: 'zap-pte', small };
+    const m = new DeathMachine({ ...plan, stepChecks: false }, guests, false);
+    expect(m.die(1).wrong).toEqual([]);
+    for (let mfn = 1; mfn < FRAMES; mfn++) {
+      if ((peek(countInfo(mfn as Mfn)) & PGC_state) === PGC_state_free) frame = mfn as Mfn;
+    }
+    expect(frame).toBeGreaterThan(0);
+    expect(m.die(1).wrong.join()).toContain(`mfn 0x${frame.toString(16)}`);
+    frame = 0 as Mfn;
+    expect(m.die(1).wrong).toEqual([]);
+  });
+});
