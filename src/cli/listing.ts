@@ -7,7 +7,7 @@
 import type { Happening, Recording } from '../lab/explore/record.js';
 import { wrap } from './table.js';
 
-const MIN_COLUMN = 24;
+const MIN_COLUMN = 20;
 const MAX_COLUMN = 60;
 const MARGIN = 7;
 /** Lines of one run between two switches that are shown before the rest is counted. */

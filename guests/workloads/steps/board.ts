@@ -5,7 +5,7 @@
  * domain writes it; others read references as a backend reads them from a ring.
  * Lock: none; slots are written by one vCPU and read by others where the scenario races them on purpose.
  */
-import { ldOnce, peek, poke, stOnce } from '../../../src/sync/primitives.js';
+import { ldOnce, peek, stOnce } from '../../../src/sync/primitives.js';
 import type { Steps } from '../../../src/sync/steps.js';
 import type { KernelCpu } from '../../kernel/context.js';
 import { kernel } from '../../kernel/records.js';
@@ -47,9 +47,4 @@ export function* slotNow(a: number): Steps<number> {
 }
 export function* slotSet(a: number, v: number): Steps<void> {
   yield* stOnce(a, v); // raced on purpose: as above
-}
-
-/** No vCPU has ended; for a machine that is still. */
-export function clearEnded(c: KernelCpu): void {
-  for (let i = 0; i < VCPU_SLOTS; i++) poke(endedSlot(c, i), 0);
 }

@@ -28,8 +28,6 @@ export function isAlive(domid: number): boolean {
   return d !== 0 && peek(domain.dying(d)) === DOMDYING_alive;
 }
 
-export const refsOf = (mfn: Mfn): number => peek(f.countInfo(mfn)) & f.PGC_count_mask;
-
 /** A table, or a part of one, whose entries hold references. */
 export function holdsRefs(typeWord: number): boolean {
   return f.isTableType(typeWord) && (typeWord & (f.PGT_validated | f.PGT_partial)) !== 0;

@@ -5,7 +5,6 @@
  */
 import { HypervisorBug, LabError } from '../../abi/errors.js';
 import type { Names } from '../../explore/program.js';
-import { cpuIndex } from '../../sync/actor.js';
 import type { ExploreGuests } from './guests.js';
 import { ExploreMachine, type ExplorePlan } from './machine.js';
 import { nameWord } from './names.js';
@@ -35,9 +34,6 @@ function namesOf(machine: ExploreMachine, guests: ExploreGuests): Names {
     address: (a) => nameWord(a, actorName, (w) => guests.nameOf(w)),
   };
 }
-
-/** The index of each side's actor record, for who finds a lock held by one. */
-export const cpusOf = (s: Subject): number[] => s.machine.sides.map((side) => cpuIndex(side.cpu));
 
 /** Programs with less in them than `from`, made one by one as they are asked for; those whose setup fails are left out. */
 export function simplerSubjects(plan: ExplorePlan, from: Subject, makeGuests: () => ExploreGuests): Iterable<Subject> {

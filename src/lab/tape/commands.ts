@@ -37,8 +37,6 @@ export const UPDATE_COMMANDS = {
   NO_TRANSLATE: mmu.MMU_PT_UPDATE_NO_TRANSLATE,
 } as const;
 
-export type MmuextCommand = keyof typeof MMUEXT_COMMANDS;
-export type UpdateCommand = keyof typeof UPDATE_COMMANDS;
 const keys = <K extends string>(o: Readonly<Record<K, number>>): [K, ...K[]] => Object.keys(o) as [K, ...K[]];
 export const MMUEXT_NAMES = keys(MMUEXT_COMMANDS);
 export const UPDATE_NAMES = keys(UPDATE_COMMANDS);
