@@ -14,6 +14,7 @@ import { WORKER_UNMAP } from './drivers/gntdev/unmap.js';
 import { checkKernel, livingMms } from './kernel/check.js';
 import type { Mm } from './kernel/mm.js';
 import { page, pageOf, PG_free, PG_granted, PG_quarantined } from './kernel/page.js';
+import { P2M_FOREIGN, P2M_INVALID, p2mEntry } from './kernel/p2m.js';
 import { kernel, type Kernel } from './kernel/records.js';
 import { firstVma, nextVma, vma, VM_OPS_GNTDEV } from './kernel/vma.js';
 import { work, type Work } from './kernel/work.js';
@@ -33,7 +34,10 @@ function stockOf(k: Kernel): GuestStock {
   const again = kept.some(([, , willRelease]) => willRelease);
   let quarantined = kept.reduce((n, [map]) => n + mapCount(map), 0);
   let granted = 0;
+  let framed = 0;
   for (let n = 1; n < peek(kernel.maxPfn(k)); n++) {
+    const entry = p2mEntry(k, n as Pfn);
+    if (entry !== P2M_INVALID && (entry & P2M_FOREIGN) === 0) framed++;
     const flags = peek(page.flags(pageOf(k, n as Pfn)));
     if ((flags & PG_free) !== 0) continue;
     if ((flags & PG_quarantined) !== 0) quarantined++;
@@ -44,6 +48,7 @@ function stockOf(k: Kernel): GuestStock {
     quarantined,
     awaited: again ? quarantined : 0,
     granted,
+    framed,
   };
 }
 

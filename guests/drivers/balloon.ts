@@ -5,8 +5,9 @@
  * list of pages without a frame.
  * Lock: none across hypercalls; the page is the caller's own meanwhile.
  * Source: Linux drivers/xen/balloon.c; [X1].
+ * Differs: a frame that Xen refuses to take goes back to its page; Linux has a BUG_ON there.
  */
-import type { Pfn } from '../../src/abi/frames.js';
+import type { Mfn, Pfn } from '../../src/abi/frames.js';
 import { XENMEM_decrease_reservation, XENMEM_populate_physmap } from '../../src/abi/memory.js';
 import { UVMF_ALL, UVMF_INVLPG } from '../../src/abi/mmu.js';
 import { entryLo, PAGE_NX_HI } from '../../src/abi/pte.js';
@@ -43,11 +44,21 @@ export function* balloonOut(c: KernelCpu): Steps<boolean> {
     return false;
   }
   yield* setP2m(c, pfn, P2M_INVALID);
-  if ((yield* memoryReservation(c, XENMEM_decrease_reservation, mfn)) !== 1) yield* warn(c, WARN.hypercall, mfn);
+  if ((yield* memoryReservation(c, XENMEM_decrease_reservation, mfn)) !== 1) {
+    yield* warn(c, WARN.hypercall, mfn);
+    yield* takeBack(c, pfn, mfn);
+    return false;
+  }
   yield* st(page.flags(pageOf(c.k, pfn)), PG_ballooned);
   yield* count(c, COUNT.ballooned);
   yield* releasePage(c, pfn);
   return true;
+}
+
+/** A frame that Xen would not have is its page's again; a page whose alias is refused as well is never used again. */
+function* takeBack(c: KernelCpu, pfn: Pfn, mfn: Mfn): Steps<void> {
+  yield* setP2m(c, pfn, mfn);
+  if (yield* setDirect(c, pfn, entryLo(mfn, KERNEL_RW), PAGE_NX_HI, UVMF_INVLPG)) yield* releasePage(c, pfn);
 }
 
 /** Takes a frame from Xen for a page that has none, which becomes an ordinary free page; false when there is none. */

@@ -39,6 +39,8 @@ export interface GuestStock {
   readonly awaited: number;
   /** Granted and not revoked. */
   readonly granted: number;
+  /** Pages that have a frame of the domain's own. */
+  readonly framed: number;
 }
 
 export interface GuestReport {

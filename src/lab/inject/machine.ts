@@ -187,7 +187,10 @@ export class InjectMachine {
   #stock(reports: readonly GuestReport[]): PageStock[] {
     return reports.flatMap((r) => {
       const name = this.#machine.domains.find((d) => d.built.words.domid === r.domid)?.spec.name ?? '';
-      return r.stock === undefined ? [] : [{ domain: name, ...r.stock }];
+      const d = run(() => findDomain(r.domid));
+      if (r.stock === undefined || d === 0) return [];
+      const { framed, ...stock } = r.stock;
+      return [{ domain: name, ...stock, unknown: peek(domain.totPages(d)) - framed }];
     });
   }
 

@@ -26,6 +26,8 @@ export interface PageStock {
   readonly awaited: number;
   /** Granted to somebody and not revoked. */
   readonly granted: number;
+  /** Frames that the domain owns and no page of it has: Xen's own pages of it, and what was lost. */
+  readonly unknown: number;
 }
 
 export interface Evidence {
@@ -86,6 +88,8 @@ function lost(now: readonly PageStock[], normal: readonly PageStock[]): [Outcome
     const unused = s.quarantined - s.awaited - (n.quarantined - n.awaited);
     const awaited = s.awaited - n.awaited;
     const nobody = n.free - s.free - (s.quarantined - n.quarantined) - (s.granted - n.granted);
+    const unknown = s.unknown - n.unknown - (s.quarantined - n.quarantined);
+    if (unknown > 0) out.push(['leaked', `${String(unknown)} frames of ${s.domain} have no page`]);
     if (awaited > 0) out.push(['degraded', `${String(awaited)} pages of ${s.domain} wait in quarantine`]);
     if (unused > 0) out.push(['leaked', `${String(unused)} pages of ${s.domain} are never used again`]);
     if (nobody > 0) out.push(['leaked', `${String(nobody)} pages of ${s.domain} belong to nobody`]);

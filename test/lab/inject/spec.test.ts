@@ -50,12 +50,19 @@ describe('a run is called', () => {
     detail,
     holders: [],
   });
-  const stock = (free: number, quarantined: number, awaited: number, granted: number): Evidence['stock'][number] => ({
+  const stock = (
+    free: number,
+    quarantined: number,
+    awaited: number,
+    granted: number,
+    unknown = 0,
+  ): Evidence['stock'][number] => ({
     domain: 'dom0',
     free,
     quarantined,
     awaited,
     granted,
+    unknown,
   });
 
   it.each<[string, Partial<Evidence>]>([
@@ -72,6 +79,7 @@ describe('a run is called', () => {
     ['degraded', { kept: ['the grant driver'] }],
     ['leaked', { stock: [stock(9, 0, 0, 0)], normal: [stock(10, 0, 0, 0)] }],
     ['leaked', { stock: [stock(9, 1, 0, 0)], normal: [stock(10, 0, 0, 0)] }],
+    ['leaked', { stock: [stock(10, 0, 0, 0, 1)], normal: [stock(10, 0, 0, 0)] }],
     ['degraded', { stock: [stock(9, 1, 1, 0)], normal: [stock(10, 0, 0, 0)] }],
     ['clean', { stock: [stock(9, 0, 0, 1)], normal: [stock(10, 0, 0, 0)] }],
     ['clean', { stock: [stock(12, 0, 0, 0)], normal: [stock(10, 0, 0, 0)] }],

@@ -9,9 +9,14 @@ import { readScenario } from '../../../src/lab/scenario-file.js';
 const catalog = loadCatalog();
 const scenario = readScenario('guests/scenarios/faults/busy.yaml', catalog);
 
-const run = (designs: string[], sweep: InjectJob['sweep'], faults: string[] = []): Promise<InjectReport> =>
+const run = (
+  designs: string[],
+  sweep: InjectJob['sweep'],
+  faults: string[] = [],
+  of = scenario,
+): Promise<InjectReport> =>
   inject(
-    { ...scenario, designs },
+    { ...of, designs },
     {
       catalog,
       faults: faults.map(parseFault),
@@ -57,6 +62,18 @@ describe('a sweep', () => {
     expect(outcomes.length).toBeGreaterThan(100);
     expect(new Set(outcomes)).toEqual(new Set(['clean']));
   });
+});
+
+it.each<[string, NonNullable<InjectJob['sweep']>['sites']]>([
+  ['balloon', ['memory_op', 'page.alloc', 'memory.late']],
+  ['replace', ['gnttab.unmap_and_replace']],
+  ['flush', ['flush.late']],
+])('%s.yaml reaches %j, and nothing is lost there', async (name, sites) => {
+  const of = readScenario(`guests/scenarios/faults/${name}.yaml`, catalog);
+  const r = await run(['private-page', 'notifier-split'], over(sites), [], of);
+  expect(r.unreached).toEqual([]);
+  expect(r.injected).toBeGreaterThan(sites.length);
+  expect(new Set(r.matrix.map((c) => c.outcome))).toEqual(new Set(['clean']));
 });
 
 it('one execution with one fault is told by itself', async () => {
