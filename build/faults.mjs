@@ -32,7 +32,7 @@ const run = {
   /** @type {import('node:child_process').ChildProcess | undefined} */
   child: undefined,
 };
-for (const signal of ['SIGINT', 'SIGTERM']) {
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.on(signal, () => {
     run.stopped = true;
     run.child?.kill('SIGINT');
@@ -48,6 +48,7 @@ const interrupted = (signal) => run.stopped || signal !== null;
  */
 
 /**
+ * In a process group of its own: a Ctrl-C comes from here, once.
  * @param {string} file
  * @param {string[]} pass
  * @returns {Promise<{ code: number | null, signal: string | null, text: string }>}
@@ -56,7 +57,7 @@ function sweep(file, pass) {
   const p = spawn(
     process.execPath,
     ['--enable-source-maps', CLI, 'inject', join(FOLDER, file), '--sweep', 'all', ...pass, ...args, '--json'],
-    { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] },
+    { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'], detached: true },
   );
   run.child = p;
   let text = '';

@@ -20,13 +20,15 @@ export const PROCESS_SLOTS = 8;
 export const PAGE_SLOTS = 16;
 export const VCPU_SLOTS = 8;
 
-/** First words of a row's groups: references and pages granted, tasks, borrowed pages behind grants, pages, vCPUs' ends. */
+/** First words of a row's groups: references and pages granted, tasks, borrowed pages behind grants, pages, vCPUs' ends, a port. */
 const REFS = 0;
 const GRANTED = REFS + GRANT_SLOTS;
 const TASKS = GRANTED + GRANT_SLOTS;
 const BACKING = TASKS + PROCESS_SLOTS;
 const PAGES = BACKING + GRANT_SLOTS;
 const ENDED = PAGES + PAGE_SLOTS;
+const PORT = ENDED + VCPU_SLOTS;
+const NEWS = PORT + 1;
 
 const row = (c: KernelCpu, domid: number): number => peek(kernel.board(c.k)) + domid * ROW;
 const own = (c: KernelCpu): number => row(c, peek(kernel.domid(c.k)));
@@ -39,6 +41,9 @@ export const taskSlot = (c: KernelCpu, i: number): number => own(c) + TASKS + i;
 /** The page that this domain's map of grant `i` stands on. */
 export const backingSlot = (c: KernelCpu, i: number): number => own(c) + BACKING + i;
 export const pageSlot = (c: KernelCpu, i: number): number => own(c) + PAGES + i;
+/** The event channel of domain `domid`, and whether it has said something. */
+export const portSlot = (c: KernelCpu, domid: number): number => row(c, domid) + PORT;
+export const newsSlot = (c: KernelCpu, domid: number): number => row(c, domid) + NEWS;
 export const endedSlot = (c: KernelCpu, vcpu: number): number => own(c) + ENDED + vcpu;
 
 /** A slot that another vCPU may be writing. */

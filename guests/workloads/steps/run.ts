@@ -15,10 +15,11 @@ import { runWork } from '../../kernel/work.js';
 import { endedSlot } from './board.js';
 import { grantSteps } from './grants.js';
 import { kernelSteps } from './kernel.js';
+import { notifySteps } from './notify.js';
 import { endCurrent, processSteps } from './process.js';
 import { currentTask, type Step } from './step.js';
 
-export const STEPS: readonly Step[] = Object.freeze([...processSteps, ...grantSteps, ...kernelSteps]);
+export const STEPS: readonly Step[] = Object.freeze([...processSteps, ...grantSteps, ...kernelSteps, ...notifySteps]);
 
 /** A step of a list, by its index in STEPS. */
 export interface StepCall {

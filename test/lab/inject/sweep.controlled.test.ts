@@ -68,6 +68,7 @@ it.each<[string, NonNullable<InjectJob['sweep']>['sites']]>([
   ['balloon', ['memory_op', 'page.alloc', 'memory.late']],
   ['replace', ['gnttab.unmap_and_replace']],
   ['flush', ['flush.late']],
+  ['backend', ['gnttab.copy', 'event.lost', 'event.duplicated', 'event.late']],
 ])('%s.yaml reaches %j, and nothing is lost there', async (name, sites) => {
   const of = readScenario(`guests/scenarios/faults/${name}.yaml`, catalog);
   const r = await run(['private-page', 'notifier-split'], over(sites), [], of);
