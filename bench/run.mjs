@@ -1,5 +1,5 @@
 /**
- * `npm run bench:native [-- operation ...] [-- --json] [-- --rounds n]`: compiles this folder for both builds, then runs the rows.
+ * `npm run bench:native [-- operation ...] [-- --json] [-- --rounds n] [-- --profile]`: compiles this folder for both builds, then runs the rows.
  *
  * A row's two sides are processes of their own, warm, asked in turn for one measurement per round; what is reported is
  * the median of the rounds' ratios. The output lies in dist/bench, beside the builds it imports.

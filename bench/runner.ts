@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { ROWS, type Row } from './rows.js';
 
 const ROUNDS = 9;
-const USAGE = 'npm run bench:native [-- operation ...] [-- --json] [-- --rounds n (at least 9)]';
+const USAGE = 'npm run bench:native [-- operation ...] [-- --json] [-- --rounds n (at least 9)] [-- --profile]';
 const WARM_UP = 10;
 /** The spread seen between runs on this kind of machine; a goal counts as missed beyond it. */
 const MARGIN = 1.15;
@@ -15,6 +15,8 @@ interface Options {
   readonly names: readonly string[];
   readonly json: boolean;
   readonly rounds: number;
+  /** Instead of measuring: where our side's time goes. */
+  readonly profile: boolean;
 }
 
 export interface Result {
@@ -36,15 +38,17 @@ function parse(argv: readonly string[]): Options {
   const names: string[] = [];
   let json = false;
   let rounds = ROUNDS;
+  let profile = false;
   for (let i = 0; i < argv.length; i++) {
     const a = argv[i] as string;
     if (a === '--json') json = true;
+    else if (a === '--profile') profile = true;
     else if (a === '--rounds') rounds = Number(argv[++i]);
     else if (a.startsWith('-')) throw new RangeError(`unknown flag ${a}: ${USAGE}`);
     else names.push(a);
   }
   if (!(rounds >= ROUNDS)) throw new RangeError(`too few rounds: ${USAGE}`);
-  return { names, json, rounds };
+  return { names, json, rounds, profile };
 }
 
 /** One side, as a process that answers a line per line. */
@@ -151,10 +155,19 @@ function print(r: Result): void {
   process.stdout.write(`${cells.join(' ')} ${number(r.goal).padStart(9)}  ${r.verdict}${perSecond}\n`);
 }
 
+/** Prints our side's profile of a row (bench/profile.ts). */
+function profileRow(row: Row, root: string): boolean {
+  process.stdout.write(`${row.name}\n`);
+  const script = join(root, 'dist/bench', row.build, 'profile.js');
+  const env = { ...process.env, XENOLITH_MEMORY_MIB: String(row.mib ?? 16) };
+  return spawnSync(process.execPath, [script, row.side, row.arg ?? ''], { stdio: 'inherit', env }).status === 0;
+}
+
 /** Runs the rows whose name contains one of the words given (all of them without any). Answers the exit code. */
 export async function main(argv: readonly string[], root: string): Promise<number> {
-  const { names, json, rounds } = parse(argv);
+  const { names, json, rounds, profile } = parse(argv);
   const rows = ROWS.filter((r) => names.length === 0 || names.some((n) => r.name.includes(n)));
+  if (profile) return rows.length > 0 && rows.every((row) => profileRow(row, root)) ? 0 : 1;
   const gcc = hasGcc();
   if (!gcc) process.stderr.write('no gcc: rows that are measured against C are skipped\n');
   if (!json) {

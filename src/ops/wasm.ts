@@ -37,7 +37,12 @@ export const stPlain = ORDERED
       words[a] = v;
     }
   : shim.st;
-export const stPlain64 = ORDERED ? shim.stPlain64 : shim.st64;
+/** Clearing needs no call into the shim: a zero is one double's store. Other bits might be no number. */
+function stPlain64Double(a: number, lo: number, hi: number): void {
+  if ((lo | hi) === 0) doubles[a >>> 1] = 0;
+  else shim.stPlain64(a, lo, hi);
+}
+export const stPlain64 = ORDERED ? stPlain64Double : shim.st64;
 export const hi64 = (): number => halves[1] as number;
 export const xchg64 = (a: number, lo: number, hi: number): number => {
   const was = shim.xchg64(a, lo, hi);
