@@ -49,7 +49,7 @@ export const COUNTER_NAMES = Object.freeze(Object.keys(COUNT));
 /** Words reserved for counters. */
 export const COUNTERS = 48;
 
-/** Kinds of warning. */
+/** Kinds of warning, in the order of their numbers: names are found by place. */
 export const WARN = {
   /** A hypercall of a batch was refused. */
   multicall: 0,
@@ -71,12 +71,12 @@ export const WARN = {
   setPte: 8,
   /** A hypercall outside a batch was refused. */
   hypercall: 9,
+  /** An unexpected entry was read from a page table. */
+  badPte: 10,
   /** A #GP came (debug hypervisor, [X61]). */
   gp: 11,
   /** A page came back from a backend with other contents than it answered. */
   ioData: 12,
-  /** An unexpected entry was read from a page table. */
-  badPte: 10,
 } as const;
 export type Warning = (typeof WARN)[keyof typeof WARN];
 export const WARNING_NAMES = Object.freeze(Object.keys(WARN));
