@@ -14,7 +14,7 @@ import {
   UNMAP_DEV,
   UNMAP_HANDLE,
 } from '../src/abi/grant.js';
-import { MMU_NORMAL_PT_UPDATE, MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE } from '../src/abi/mmu.js';
+import { MMU_NORMAL_PT_UPDATE } from '../src/abi/mmu.js';
 import { domidOf, type DomainRef } from '../src/hypervisor/domain.js';
 import { flushDomain } from '../src/hypervisor/flush.js';
 import { mapGrantRef } from '../src/hypervisor/grant/map.js';
@@ -27,7 +27,7 @@ import { cpuAt, type Cpu } from '../src/sync/actor.js';
 import { peek, poke, run } from '../src/sync/primitives.js';
 import type { Steps } from '../src/sync/steps.js';
 import { FIRST_REF, makeMachine, REFS } from './grants.js';
-import { mmuext } from './hypercalls.js';
+import { pinning } from './hypercalls.js';
 import type { Measure } from './measure.js';
 import { benchCpu, makeWorld, pageVa, refill, typeCounts } from './world.js';
 
@@ -46,19 +46,13 @@ function* clear(cpu: Cpu, d: DomainRef, l1: Mfn, index: number): Steps<void> {
 
 function updates(): Measure {
   const w = makeWorld(ENTRIES);
-  let pinned = false;
-  const pin = (cmd: number): void => {
-    run(function* () {
-      yield* mmuext(w, cmd, w.other.l4);
-    });
-  };
+  const pin = pinning(w);
   return {
     ops: ENTRIES,
     reset: () => {
-      if (pinned) pin(MMUEXT_UNPIN_TABLE);
+      pin(false);
       refill(w.other, w.data);
-      pin(MMUEXT_PIN_L4_TABLE);
-      pinned = true;
+      pin(true);
     },
     run: () =>
       run(function* () {

@@ -1,7 +1,8 @@
 /** Hypercalls of the benches, their arguments written into guest memory like a guest's. */
 import { DOMID_SELF, type Va } from '../src/abi/frames.js';
 import { HYPERVISOR_mmu_update, HYPERVISOR_mmuext_op } from '../src/abi/hypercall.js';
-import { MMUEXT_ARG1 } from '../src/abi/mmu.js';
+import { MMUEXT_ARG1, MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE } from '../src/abi/mmu.js';
+import { run } from '../src/sync/primitives.js';
 import type { Steps } from '../src/sync/steps.js';
 import type { World } from './world.js';
 
@@ -19,6 +20,19 @@ export function* mmuext(w: World, cmd: number, mfn: number): Steps<void> {
   w.g.arg(2, 0, 0);
   w.g.arg(3, DOMID_SELF, 0);
   check('mmuext_op', yield* w.g.hypercall(HYPERVISOR_mmuext_op));
+}
+
+/** Pins and unpins the tree that is in nobody's use, where it is not so already; it begins unpinned. */
+export function pinning(w: World): (to: boolean) => void {
+  let pinned = false;
+  return (to) => {
+    if (pinned !== to) {
+      run(function* () {
+        yield* mmuext(w, to ? MMUEXT_PIN_L4_TABLE : MMUEXT_UNPIN_TABLE, w.other.l4);
+      });
+    }
+    pinned = to;
+  };
 }
 
 /** mmu_update that clears `count` entries of the table `mfn` from `index` on. */

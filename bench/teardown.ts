@@ -2,13 +2,12 @@
  * What does clearing a page-table entry cost? `arg`: entries, and `stores` (tables in nobody's use, plain stores), or how
  * many entries of a table in use one hypercall clears.
  */
-import { MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE } from '../src/abi/mmu.js';
 import { mfnWord, type Mfn, type Va } from '../src/abi/frames.js';
 import { countPresent } from '../src/machine/kernels/index.js';
 import { run } from '../src/sync/primitives.js';
 import type { Steps } from '../src/sync/steps.js';
 import type { Vcpu } from '../src/vcpu/guest-cpu.js';
-import { clearEntries, mmuext } from './hypercalls.js';
+import { clearEntries, pinning } from './hypercalls.js';
 import type { Measure } from './measure.js';
 import { makeWorld, refill, typeCounts, type World } from './world.js';
 
@@ -36,19 +35,13 @@ function plainStores(w: World, entries: number): Measure {
 }
 
 function byHypercall(w: World, entries: number, batch: number): Measure {
-  let pinned = false;
-  const pin = (cmd: number): void => {
-    run(function* () {
-      yield* mmuext(w, cmd, w.other.l4);
-    });
-  };
+  const pin = pinning(w);
   return {
     ops: entries,
     reset: () => {
-      if (pinned) pin(MMUEXT_UNPIN_TABLE);
+      pin(false);
       refill(w.other, w.data);
-      pin(MMUEXT_PIN_L4_TABLE);
-      pinned = true;
+      pin(true);
     },
     run: () =>
       run(function* () {
