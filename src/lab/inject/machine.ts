@@ -7,8 +7,6 @@
  * Lock: none; one thread runs everything.
  * Source: DESIGN decision 9.
  */
-import { ERESTART } from '../../abi/errno.js';
-import { HypervisorBug, MachineLost } from '../../abi/errors.js';
 import type { GuestReport } from '../../abi/guest.js';
 import { auditMachine } from '../../audit/index.js';
 import { Loop, formatWaits, type Outcome } from '../../explore/loop.js';
@@ -16,16 +14,13 @@ import { roundRobin } from '../../explore/round-robin.js';
 import type { Picker } from '../../explore/strategy.js';
 import { faultAdd, faultCounts, faultInit, FAULT_WORDS, ruleCounts } from '../../fault/plan.js';
 import { SITES, type SiteName } from '../../fault/sites.js';
-import { domain, findDomain, vcpuDead, vcpuOf, type DomainRef } from '../../hypervisor/domain.js';
-import { destroyDomain } from '../../hypervisor/domctl.js';
-import { reapDomains } from '../../hypervisor/reap.js';
-import { actor, CONTROL, cpuIndex, MODE_GUEST, MODE_OFF } from '../../sync/actor.js';
+import { domain, findDomain } from '../../hypervisor/domain.js';
+import { cpuIndex } from '../../sync/actor.js';
 import { peek, run } from '../../sync/primitives.js';
 import type { DomainSpec, FaultSpec } from '../../scenario/scenario.js';
 import type { Steps } from '../../sync/steps.js';
-import { haltVcpu } from '../../vcpu/border.js';
-import { VcpuStopped } from '../../vcpu/stopped.js';
-import type { ExploreGuests, SmallDomain, SmallVcpu } from '../explore/guests.js';
+import { Aftermath } from '../explore/aftermath.js';
+import type { ExploreGuests, SmallDomain } from '../explore/guests.js';
 import { ExploreMachine, type ExplorePlan, type Side } from '../explore/machine.js';
 import { reserveArena } from '../run/build-guest.js';
 import { crash, isWhole, warnings } from '../run/life.js';
@@ -35,8 +30,6 @@ import { ruleOf } from './spec.js';
 
 /** A side runs until it waits. */
 const WHOLE = 2 ** 30;
-/** Parts in which a domain may be destroyed. */
-const PARTS = 100_000;
 
 /** How the sides of an execution run: who goes on at each point, and what stands for the body of a side. */
 export interface Race {
@@ -59,6 +52,7 @@ export class InjectMachine {
   readonly #guests: ExploreGuests;
   readonly #machine: ExploreMachine;
   readonly #loop: Loop;
+  readonly #aftermath: Aftermath;
   /** Where the fault table lies: reserved before the snapshot, so that nobody else has it afterwards. */
   #table = 0;
   #normal: readonly PageStock[] = [];
@@ -68,6 +62,7 @@ export class InjectMachine {
     this.#guests = guests;
     this.#machine = new ExploreMachine(plan, this.#withRoom());
     this.#loop = new Loop(this.#machine.sides.length);
+    this.#aftermath = new Aftermath(this.#machine);
   }
 
   /** What happens without faults; to be asked first. */
@@ -90,7 +85,7 @@ export class InjectMachine {
     const ended = this.#race(race);
     const faults = (): { seen: number; hits: number }[] => rules.map((r) => ruleCounts(r));
     const deaths: string[] = [];
-    const late = ended.bug === '' ? this.#aftermath(deaths) : '';
+    const late = ended.bug === '' ? this.#aftermath.clear(deaths) : '';
     const reached = Object.fromEntries(SITES.map((s) => [s, faultCounts(s).seen] as const).filter(([, n]) => n > 0));
     return { ...this.#judged(ended, late, faults()), faults: faults(), reached, deaths };
   }
@@ -122,61 +117,10 @@ export class InjectMachine {
     return { hung: o.kind === 'deadlock' ? this.#waits(o) : '', bug: '' };
   }
 
-  /** A deadlock, unless everybody who waits is of a domain that dies: then its waiters die with it. */
+  /** A deadlock, unless everybody who waits is of a domain that dies. */
   #waits(o: Extract<Outcome, { kind: 'deadlock' }>): string {
-    const dying = new Set(this.#machine.domains.filter((d) => this.#dies(d.built.words.domid)).map((d) => d.spec.name));
-    const alive = o.waits.filter((w) => {
-      const side = this.#machine.sides[w.body];
-      return side === undefined || ![...dying].some((name) => side.name.startsWith(`${name}.`));
-    });
-    return alive.length === 0 ? '' : formatWaits(alive);
-  }
-
-  /** Asked to be destroyed, or one of its vCPUs is dead while others may wait for it. */
-  #dies(domid: number): boolean {
-    const d = run(() => findDomain(domid));
-    if (d === 0 || peek(domain.shuttingDown(d)) !== 0) return false;
-    if (peek(domain.destroyAsked(d)) !== 0) return true;
-    return this.#vcpusOf(domid).some((v) => vcpuDead(v.cpu));
-  }
-
-  #vcpusOf(domid: number): readonly SmallVcpu[] {
-    return this.#machine.domains.find((d) => d.built.words.domid === domid)?.built.vcpus ?? [];
-  }
-
-  /** The control plane destroys what died; the others do what was put off. Answers what did not end. */
-  #aftermath(deaths: string[]): string {
-    try {
-      for (let round = 0; round < 2; round++) {
-        for (const d of this.#machine.domains) this.#bury(d.spec.name, d.built.words.domid, deaths);
-        for (const d of this.#machine.domains) {
-          if (isWhole(d.built.words) && !this.#dies(d.built.words.domid)) d.built.vcpus.forEach(settled);
-        }
-      }
-      run(() => reapDomains(CONTROL));
-      return '';
-    } catch (e) {
-      if (e instanceof HypervisorBug || e instanceof MachineLost) return e.message;
-      throw e;
-    }
-  }
-
-  #bury(name: string, domid: number, deaths: string[]): void {
-    if (!this.#dies(domid)) return;
-    const d = run<DomainRef>(() => findDomain(domid));
-    deaths.push(name);
-    this.#vcpusOf(domid).forEach((_, i) => {
-      const cpu = vcpuOf(d, i);
-      const mode = peek(actor.mode(cpu));
-      // Its coroutine was dropped where it waited, in guest code: there a vCPU may die anywhere.
-      if (mode !== MODE_OFF && (mode !== MODE_GUEST || peek(actor.doing(cpu)) === 0)) run(() => haltVcpu(cpu));
-    });
-    for (let part = 0; part < PARTS; part++) {
-      const rc = run(() => destroyDomain(CONTROL, d));
-      if (rc === 0) return;
-      if (rc !== -ERESTART) throw new HypervisorBug(`destroying ${name}: ${String(rc)}`);
-    }
-    throw new HypervisorBug(`${name} is not destroyed after ${String(PARTS)} parts`);
+    const stuck = this.#aftermath.stuck(o.waits);
+    return stuck.length === 0 ? '' : formatWaits(stuck);
   }
 
   #reports(): readonly GuestReport[] {
@@ -221,20 +165,5 @@ export class InjectMachine {
       const detail = `${spec.name} was destroyed and still has ${String(left)} frames`;
       return [{ invariant: 'zombie', detail, holders: [], severity: 'leaked' as const }];
     });
-  }
-}
-
-/** Deferred work as far as it can be done; a death there is one like any other. */
-function settled(v: SmallVcpu): void {
-  if (!v.unsettled() || vcpuDead(v.cpu)) return;
-  const body = function* (): Steps<void> {
-    yield* v.start();
-    yield* v.settle();
-    yield* v.park();
-  };
-  try {
-    run(body);
-  } catch (e) {
-    if (!(e instanceof VcpuStopped)) throw e;
   }
 }
