@@ -30,7 +30,7 @@ const RED = 31;
 
 /** The documented JSON of a run. */
 export function jsonReport(r: ScenarioReport): string {
-  const designs = r.designs.map(({ design, buggy, verdict, expected, violations, counters, overlap }) => ({
+  const designs = r.designs.map(({ design, buggy, verdict, expected, violations, counters, overlap, deaths }) => ({
     design,
     buggy,
     verdict,
@@ -38,6 +38,7 @@ export function jsonReport(r: ScenarioReport): string {
     violations: violations.map(({ invariant, detail, holders }) => ({ invariant, detail, holders })),
     counters,
     overlap,
+    ...(deaths.length === 0 ? {} : { deaths }),
   }));
   return `${JSON.stringify({ scenario: r.scenario, seed: r.seed, designs }, null, 2)}\n`;
 }
@@ -96,6 +97,7 @@ function details(d: DesignReport, width: number): string[] {
     const total = invariant === 'I10' ? (d.counters['leakedHandles'] ?? all.length) : all.length;
     if (total > shown) out.push(`    ${invariant} … and ${count(Math.max(total, all.length) - shown)} more`);
   }
+  for (const death of d.deaths) out.push(...wrap(death, width, '    '));
   if (!d.expected || d.verdict === 'refused') {
     for (const note of d.notes) out.push(...note.split('\n').flatMap((line) => wrap(line, width, '    ')));
   }

@@ -90,6 +90,7 @@ const report = (over: Partial<DesignReport>): DesignReport => ({
   counters: { exitMmaps: 1000, hypercalls: 5 },
   overlap: { hypercalls: 3, contendedLocks: 2 },
   notes: ['a note'],
+  deaths: [],
   ...over,
 });
 const leak = (n: number) => ({

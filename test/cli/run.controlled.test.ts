@@ -104,6 +104,23 @@ describe('xenolith run', () => {
     expect(r.out + r.err).not.toContain('\u001b'); // no terminal, no escapes
   });
 
+  test('has a domain taken away whose vCPU died, and everything reclaimed', { timeout }, async () => {
+    const fault = 'vcpu.dead:nth=4000,domain=front';
+    const r = await run(
+      'run',
+      file('two.yaml', two(2, '8MiB', '64MiB')),
+      '-d',
+      'notifier',
+      '--rounds',
+      '20',
+      '--fault',
+      fault,
+    );
+    expect(r.out).toMatch(/^notifier +clean +yes/m);
+    expect(r.out).toMatch(/front was destroyed: its vCPU [01] died/);
+    expect(r.code).toBe(0);
+  });
+
   test('boots and runs 16 vCPUs in 1 GiB', { timeout }, async () => {
     const r = await run(
       'run',

@@ -41,8 +41,8 @@ function scenario(designs: string[], more: Partial<Scenario> = {}): Scenario {
 }
 
 const never = new AbortController().signal;
-const run = (s: Scenario, stop: AbortSignal = never): Promise<ScenarioReport> =>
-  runScenario(s, { catalog, stop, bounds, entries });
+const run = (s: Scenario, stop: AbortSignal = never, stepMs = bounds.stepMs): Promise<ScenarioReport> =>
+  runScenario(s, { catalog, stop, bounds: { ...bounds, stepMs }, entries });
 const first = (r: ScenarioReport) => {
   const [d] = r.designs;
   if (d === undefined) throw new Error('no design was reported');
@@ -106,7 +106,7 @@ describe('a run', () => {
 describe('a vCPU that stops answering', () => {
   test('in a loop is named and ended, and the next design runs', { timeout: 60_000 }, async () => {
     const r = await run(scenario(['spin', 'ok']));
-    expect(r.designs.map((d) => d.verdict)).toEqual(['stalled', 'clean']);
+    expect(r.designs.map((d) => d.verdict)).toEqual(['lost', 'clean']);
     expect(r.designs[0]?.violations[0]?.detail).toMatch(/^1 of 1 vCPUs stood still for 2 s: dom0\.vcpu0 is off/);
     expect(r.designs[0]?.notes.join()).toContain('terminated: dom0.vcpu0; the machine is lost');
   });
@@ -116,7 +116,7 @@ describe('a vCPU that stops answering', () => {
     { timeout: 60_000 },
     async () => {
       const d = first(await run(scenario(['hold'])));
-      expect(d.verdict).toBe('stalled');
+      expect(d.verdict).toBe('lost');
       const detail = d.violations[0]?.detail ?? '';
       expect(detail).toContain('dom0.vcpu0 is off, in mmuext_op, waiting for nothing; holds domainLock');
       expect(detail).toContain(
@@ -128,10 +128,19 @@ describe('a vCPU that stops answering', () => {
 
   test('while booting ends the design within its bound', { timeout: 60_000 }, async () => {
     const d = first(await run(scenario(['boot-hang'])));
-    expect(d.violations).toMatchObject([
-      { invariant: 'stalled', detail: 'the control plane did not finish booting', holders: [] },
-    ]);
+    const detail = 'the control plane did not finish booting, and was terminated: the machine is lost';
+    expect(d).toMatchObject({ verdict: 'lost', violations: [{ invariant: 'lost', detail, holders: [] }] });
   });
+
+  test(
+    'of which the control plane never ends loses the machine, and the next design runs',
+    { timeout: 60_000 },
+    async () => {
+      const r = await run(scenario(['deaf-control', 'ok']), never, 3000);
+      expect(r.designs.map((d) => d.verdict)).toEqual(['lost', 'clean']);
+      expect(r.designs[0]?.violations[0]?.detail).toContain('the machine is lost');
+    },
+  );
 
   test('to an interrupt alone is given up after the bound', { timeout: 60_000 }, async () => {
     const stop = new AbortController();

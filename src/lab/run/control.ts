@@ -12,12 +12,22 @@ import { auditMachine } from '../../audit/index.js';
 import { hypervisorBoot } from '../../hypervisor/boot.js';
 import { findDomain } from '../../hypervisor/domain.js';
 import { destroyDomain } from '../../hypervisor/domctl.js';
+import { globals } from '../../hypervisor/globals.js';
 import { ARENA, FRAME_TABLE, GLOBALS, TLBS } from '../../machine/layout.js';
-import { CPUS_BASE, actor, CONTROL, HEADER_BASE } from '../../sync/actor.js';
+import { CPUS_BASE, actor, CONTROL, HEADER_BASE, type Cpu } from '../../sync/actor.js';
 import { ldOnce, peek, poke, run } from '../../sync/primitives.js';
 import type { Steps } from '../../sync/steps.js';
 import type { DestroyEvent, DomainSpec } from '../../scenario/scenario.js';
-import { besidesRefusals, destroyAsked, faultCounters, layFaults, notInjected, type LaidFault } from './faults.js';
+import {
+  besidesRefusals,
+  faultCounters,
+  layFaults,
+  mourned,
+  notInjected,
+  notReclaimed,
+  type LaidFault,
+} from './faults.js';
+import type { Stock } from '../reclaim.js';
 import { crash, isWhole, warnings } from './life.js';
 import { BOARD_ENDED, type DomainWords, type MachinePlan, type Regions, type Reply, type Task } from './messages.js';
 import { abortCheck, barrier, board, serve } from './serve.js';
@@ -65,16 +75,23 @@ export function controlThread(guests: ControlGuests): void {
 }
 
 /** What is planned for the machine of this thread. */
-const laid: { faults: readonly LaidFault[] } = { faults: [] };
+const laid: { faults: readonly LaidFault[]; seed: number; stock: Stock } = {
+  faults: [],
+  seed: 0,
+  stock: { cpus: [], freeFrames: 0, firstFrame: 1 },
+};
 
 function boot(guests: ControlGuests, plan: MachinePlan): Reply {
   const why = guests.refuses(plan);
   if (why !== '') return { kind: 'refused', why };
   const { hypervisor, domains } = plan.scenario;
   hypervisorBoot({ debug: hypervisor.build === 'debug', quantum: hypervisor.quantum, twin: hypervisor.twin });
+  const freeFrames = peek(globals.freeFrames);
   const built = domains.map((d) => ({ d, b: run(() => guests.build(plan, d)) }));
   const vcpus = built.flatMap(({ d, b }) => b.vcpus.map((cpu, id) => ({ cpu, domain: d.name, domid: d.domid, id })));
   laid.faults = layFaults(plan.faults ?? [], plan.scenario.seed, vcpus);
+  laid.seed = plan.scenario.seed;
+  laid.stock = { cpus: vcpus.map((v) => v.cpu as Cpu), freeFrames, firstFrame: 1 };
   return {
     kind: 'booted',
     control: CONTROL,
@@ -104,6 +121,7 @@ function oversee(
 ): Reply {
   barrier(go);
   const destroyed: string[] = [];
+  const buried: string[] = [];
   let open = [...events];
   for (;;) {
     const ended = Atomics.load(board(), BOARD_ENDED);
@@ -117,11 +135,14 @@ function oversee(
       run(() => guests.destroyed(domid));
       destroyed.push(e.destroy);
     }
-    for (const d of laid.faults.length === 0 ? [] : domains.filter((w) => destroyAsked(w.domid))) {
+    for (const d of laid.faults.length === 0 ? [] : domains) {
+      const why = mourned(d.domid);
+      if (why === '') continue;
       run(() => destroy(d.domid));
       run(() => guests.destroyed(d.domid));
+      buried.push(`${d.domain} was destroyed: ${why}`);
     }
-    if (ended >= go) return { kind: 'overseen', destroyed, missed: open.map((e) => e.destroy) };
+    if (ended >= go) return { kind: 'overseen', destroyed, buried, missed: open.map((e) => e.destroy) };
     Atomics.wait(board(), BOARD_ENDED, ended, LOOK_MS);
   }
 }
@@ -151,13 +172,13 @@ function audit(guests: ControlGuests, checks: readonly string[], domains: readon
   const whole = domains.filter(isWhole);
   const reports = guests.reports(whole.map((d) => d.domid));
   const told = [...auditMachine(checks, reports), ...domains.flatMap(crash), ...whole.flatMap(warnings)];
-  const all = besidesRefusals(told, laid.faults);
+  const counted = { counters: faultCounters(laid.faults), missed: notInjected(laid.faults) };
+  const all = [...besidesRefusals(told, laid.faults), ...notReclaimed(laid.faults, laid.seed, laid.stock)];
   const totals: Record<string, number> = {};
   const violations = all.filter((v) => {
     const n = (totals[v.invariant] ?? 0) + 1;
     totals[v.invariant] = n;
     return n <= KEPT;
   });
-  const faults = { counters: faultCounters(laid.faults), missed: notInjected(laid.faults) };
-  return { kind: 'audited', violations, totals, faults };
+  return { kind: 'audited', violations, totals, faults: counted };
 }

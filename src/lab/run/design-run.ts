@@ -49,16 +49,21 @@ export interface DesignRunOptions {
 /** What happened, and sentences about it for people. */
 export interface DesignOutcome extends Outcome {
   readonly notes: readonly string[];
+  /** Domains that faults took away, a sentence each. */
+  readonly deaths?: readonly string[];
 }
 
 const NOTHING = { counters: {}, overlap: { hypercalls: 0, contendedLocks: 0 }, missed: [] } as const;
 
-const bad = (ending: 'stalled' | 'error', detail: string, holders: readonly string[] = []): DesignOutcome => ({
+const bad = (ending: 'stalled' | 'lost' | 'error', detail: string, holders: readonly string[] = []): DesignOutcome => ({
   ...NOTHING,
   ending,
   violations: [{ invariant: ending, detail, holders, severity: 'broken' }],
   notes: [],
 });
+
+/** The control thread did not answer in time and was ended, perhaps under the hypervisor's locks. */
+const lost = (detail: string): DesignOutcome => bad('lost', `${detail}, and was terminated: the machine is lost`);
 
 export async function runDesign(
   machine: Machine,
@@ -66,7 +71,7 @@ export async function runDesign(
   options: DesignRunOptions,
 ): Promise<DesignOutcome> {
   const boot = await bounded(machine.control(), machine.control().ask({ kind: 'boot', plan }), options.bounds.stepMs);
-  if (boot === undefined) return bad('stalled', 'the control plane did not finish booting');
+  if (boot === undefined) return lost('the control plane did not finish booting');
   if (boot.kind === 'refused') return { ...NOTHING, ending: 'refused', violations: [], notes: [boot.why] };
   if (boot.kind !== 'booted') return bad('error', `booting: ${failure(boot)}`);
   return await new DesignRun(machine, plan, options, boot).run();
@@ -101,6 +106,7 @@ class DesignRun {
   #wrong: DesignOutcome | undefined;
   #interrupted = false;
   #missed: readonly string[] = [];
+  #deaths: readonly string[] = [];
   #stopAsked: number | undefined;
   #progress = { rounds: 0, at: 0 };
 
@@ -127,9 +133,12 @@ class DesignRun {
     await this.#watch(vcpus.ended, began);
     this.#machine.ended(go);
     const oversight = await bounded(control, overseen, this.#options.bounds.stepMs);
-    if (oversight === undefined) this.#wrong ??= bad('stalled', 'the control plane did not finish');
+    if (oversight === undefined) this.#lose('the control plane did not finish');
     else if (oversight.kind !== 'overseen') this.#wrong ??= bad('error', `control plane: ${failure(oversight)}`);
-    else this.#missed = oversight.missed;
+    else {
+      this.#missed = oversight.missed;
+      this.#deaths = oversight.buried;
+    }
     return this.#judged(await this.#audit());
   }
 
@@ -231,8 +240,22 @@ class DesignRun {
   /** The last resort: what was inside the hypervisor leaves it in an unknown state. */
   async #terminate(): Promise<void> {
     const left = [...this.#running].map(vcpuName);
-    if (left.length > 0) this.#notes.push(`terminated: ${left.join(', ')}; the machine is lost`);
+    if (left.length > 0) {
+      this.#notes.push(`terminated: ${left.join(', ')}; the machine is lost`);
+      this.#wrong = {
+        ...(this.#wrong ?? NOTHING),
+        violations: this.#wrong?.violations ?? [],
+        notes: [],
+        ending: 'lost',
+      };
+    }
     await this.#machine.close();
+  }
+
+  /** What else went wrong stands; of the design nothing can be said. */
+  #lose(why: string): void {
+    const what = lost(why);
+    this.#wrong = { ...what, violations: [...(this.#wrong?.violations ?? []), ...what.violations] };
   }
 
   #sample(elapsedMs: number): void {
@@ -259,8 +282,9 @@ class DesignRun {
       return { ...this.#wrong, counters, overlap, missed: [], notes: [...this.#wrong.notes, ...notes] };
     }
     if (audit?.kind !== 'audited') {
-      const what = audit === undefined ? 'the audit did not finish' : `the audit: ${failure(audit)}`;
-      return { ...bad(audit === undefined ? 'stalled' : 'error', what), counters, overlap, notes };
+      const what =
+        audit === undefined ? lost('the audit did not finish') : bad('error', `the audit: ${failure(audit)}`);
+      return { ...what, counters, overlap, notes };
     }
     const ending = this.#interrupted ? 'interrupted' : 'finished';
     const found = {
@@ -274,6 +298,7 @@ class DesignRun {
       overlap,
       missed: this.#missed,
       unmet: audit.faults.missed,
+      deaths: this.#deaths,
       notes,
     };
   }

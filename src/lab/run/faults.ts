@@ -10,9 +10,10 @@ import { faultAdd, faultCounts, faultInit, FAULT_WORDS, ruleCounts } from '../..
 import { SITES } from '../../fault/sites.js';
 import { domain, findDomain } from '../../hypervisor/domain.js';
 import type { FaultSpec } from '../../scenario/scenario.js';
-import { cpuIndex, type Cpu } from '../../sync/actor.js';
+import { actor, cpuIndex, REQ_KILL, type Cpu } from '../../sync/actor.js';
 import { peek, run } from '../../sync/primitives.js';
 import { formatFault, ruleOf } from '../inject/spec.js';
+import { takeAllDown, vcpusOf, type Stock } from '../reclaim.js';
 import { reserveArena } from './build-guest.js';
 import type { VcpuPlace } from './messages.js';
 
@@ -55,8 +56,20 @@ const REFUSED = /: (multicall|pin|grantUnmap|alias|grantMap|designState|setPte|h
 export const besidesRefusals = (found: readonly Violation[], laid: readonly LaidFault[]): readonly Violation[] =>
   laid.length === 0 ? found : found.filter((v) => v.invariant !== 'warning' || !REFUSED.test(v.detail));
 
-/** Whether the domain is to be destroyed because a fault says so. */
-export function destroyAsked(domid: number): boolean {
+/**
+ * Why the domain is to be destroyed: a fault says so, or a vCPU of its died that others may wait for; '' when it is not. A
+ * domain that the hypervisor crashed stays as it is, for the audit to find.
+ */
+export function mourned(domid: number): string {
   const d = run(() => findDomain(domid));
-  return d !== 0 && peek(domain.destroyAsked(d)) !== 0 && peek(domain.dying(d)) === 0;
+  if (d === 0 || peek(domain.dying(d)) !== 0 || peek(domain.shuttingDown(d)) !== 0) return '';
+  if (peek(domain.destroyAsked(d)) !== 0) return 'its end was planned';
+  const dead = vcpusOf(d).findIndex((cpu) => (peek(actor.request(cpu)) & REQ_KILL) !== 0);
+  return dead < 0 ? '' : `its vCPU ${String(dead)} died`;
+}
+
+/** Where deaths are planned: what the machine leaves behind once every domain is destroyed; it had `stock` before its first. */
+export function notReclaimed(laid: readonly LaidFault[], seed: number, stock: Stock): Violation[] {
+  if (!laid.some(({ spec }) => spec.site === 'vcpu.dead' || spec.site === 'domain.destroy')) return [];
+  return takeAllDown(seed, stock).map((detail) => ({ invariant: 'reclaim', detail, holders: [], severity: 'broken' }));
 }

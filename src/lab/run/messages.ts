@@ -81,8 +81,13 @@ export type Task = ControlTask | VcpuTask;
 
 export type Reply =
   | Booted
-  /** Domains that the events destroyed, and those whose event never came. */
-  | { readonly kind: 'overseen'; readonly destroyed: readonly string[]; readonly missed: readonly string[] }
+  /** Domains that the events destroyed, and those whose event never came; sentences about those that faults took away. */
+  | {
+      readonly kind: 'overseen';
+      readonly destroyed: readonly string[];
+      readonly missed: readonly string[];
+      readonly buried: readonly string[];
+    }
   /** The first violations of each invariant, and how many of each there were. */
   | {
       readonly kind: 'audited';

@@ -22,6 +22,8 @@ export interface DesignReport {
   readonly counters: Counters;
   readonly overlap: Overlap;
   readonly notes: readonly string[];
+  /** Domains that faults took away, a sentence each. */
+  readonly deaths: readonly string[];
 }
 
 export interface ScenarioReport {
@@ -80,7 +82,7 @@ async function oneDesign(
   const notes = verdict === 'not exercised' ? [...outcome.notes, ...lacking(outcome, s.require)] : outcome.notes;
   const expected = isExpected(verdict, violations, s.expect[design] ?? { kind: 'clean' });
   const buggy = options.catalog.designs.find((d) => d.name === design)?.buggy ?? false;
-  return { design, buggy, verdict, expected, violations, counters, overlap, notes };
+  return { design, buggy, verdict, expected, violations, counters, overlap, notes, deaths: outcome.deaths ?? [] };
 }
 
 /** Whether everything that was asked for ran and was as expected. */

@@ -7,7 +7,7 @@
 import type { Violation } from '../../abi/guest.js';
 import type { Expectation, Require } from '../../scenario/scenario.js';
 
-export type Verdict = 'clean' | 'broken' | 'refused' | 'not exercised' | 'interrupted' | 'stalled' | 'error';
+export type Verdict = 'clean' | 'broken' | 'refused' | 'not exercised' | 'interrupted' | 'stalled' | 'lost' | 'error';
 
 export type Counters = Readonly<Record<string, number>>;
 
@@ -20,7 +20,8 @@ export interface Overlap {
 
 /** What happened, before it is judged. */
 export interface Outcome {
-  readonly ending: 'finished' | 'interrupted' | 'refused' | 'stalled' | 'error';
+  /** `lost`: a thread had to be ended where it was, and nothing can be said of the design. */
+  readonly ending: 'finished' | 'interrupted' | 'refused' | 'stalled' | 'lost' | 'error';
   readonly violations: readonly Violation[];
   readonly counters: Counters;
   readonly overlap: Overlap;
@@ -42,7 +43,7 @@ export function lacking(o: Outcome, require: Require): string[] {
 }
 
 export function verdictOf(o: Outcome, require: Require): Verdict {
-  if (o.ending === 'refused' || o.ending === 'stalled' || o.ending === 'error') return o.ending;
+  if (o.ending !== 'finished' && o.ending !== 'interrupted') return o.ending;
   if (o.violations.length > 0) return 'broken';
   if (o.ending === 'interrupted') return 'interrupted';
   return lacking(o, require).length > 0 ? 'not exercised' : 'clean';

@@ -25,6 +25,8 @@ const ROUNDS = 32;
 const LOCK = 48;
 const EXITS = 64;
 const LEAKED = 72;
+/** Not 0: the control plane never comes to an end. */
+const DEAF_CONTROL = 73;
 const MMUEXT_OP = 26;
 
 function boot(plan: MachinePlan): Reply {
@@ -32,6 +34,7 @@ function boot(plan: MachinePlan): Reply {
   if (plan.design === 'boot-hang') for (;;) peek(0);
   words.fill(0, 0, 4096);
   words.fill(0, cpuAt(0), cpuAt(0) + MAX_CPUS * CPU_WORDS);
+  poke(DEAF_CONTROL, plan.design === 'deaf-control' ? 1 : 0);
   let slot = 0;
   const vcpus = plan.scenario.domains.flatMap((d) =>
     Array.from({ length: d.vcpus }, (_, id) => ({ cpu: cpuAt(++slot), domain: d.name, domid: d.domid, id })),
@@ -52,11 +55,11 @@ function boot(plan: MachinePlan): Reply {
 
 function oversee(go: number): Reply {
   barrier(go);
-  while (Atomics.load(board(), BOARD_ENDED) < go) {
+  while (Atomics.load(board(), BOARD_ENDED) < go || peek(DEAF_CONTROL) !== 0) {
     poke(actor.beat(CONTROL), peek(actor.beat(CONTROL)) + 1);
     Atomics.wait(board(), BOARD_ENDED, go - 1, 10);
   }
-  return { kind: 'overseen', destroyed: [], missed: [] };
+  return { kind: 'overseen', destroyed: [], missed: [], buried: [] };
 }
 
 function turn(cpu: Cpu): void {
