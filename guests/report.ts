@@ -8,14 +8,26 @@ import type { Pfn } from '../src/abi/frames.js';
 import { listFirst, listNext } from '../src/shm/list.js';
 import { peek, run } from '../src/sync/primitives.js';
 import type { TeardownDesign } from './designs/design.js';
-import { entryOf, GE_KERNEL, GE_USER, grantMap, mapCount, NO_HANDLE, type GrantMap } from './drivers/gntdev/map.js';
+import { mapsOfFile } from './drivers/gntdev/device.js';
+import {
+  entryOf,
+  GE_KERNEL,
+  GE_USER,
+  grantMap,
+  mapCount,
+  NO_HANDLE,
+  pfnOfEntry,
+  type GrantMap,
+} from './drivers/gntdev/map.js';
 import { KEPT_TRIES } from './drivers/gntdev/quarantine.js';
 import { WORKER_UNMAP } from './drivers/gntdev/unmap.js';
 import { checkKernel, livingMms } from './kernel/check.js';
+import { file, FILE_GNTDEV, type File } from './kernel/file.js';
 import type { Mm } from './kernel/mm.js';
 import { page, pageOf, PG_free, PG_granted, PG_quarantined } from './kernel/page.js';
 import { P2M_FOREIGN, P2M_INVALID, p2mEntry } from './kernel/p2m.js';
 import { kernel, type Kernel } from './kernel/records.js';
+import { task, TASK_FILES, taskOfNode } from './kernel/task.js';
 import { firstVma, nextVma, vma, VM_OPS_GNTDEV } from './kernel/vma.js';
 import { work, type Work } from './kernel/work.js';
 
@@ -24,7 +36,7 @@ export function reportOf(k: Kernel, design: TeardownDesign): GuestReport {
     domid: peek(kernel.domid(k)),
     handles: [...livingMms(k).flatMap(mapsOfMm), ...waitingMaps(k), ...keptMaps(k)].flatMap(handlesOf),
     frames: [],
-    violations: [...checkKernel(k), ...design.check(k)],
+    violations: [...checkKernel(k, mappedPages(k)), ...design.check(k)],
     stock: stockOf(k),
   };
 }
@@ -81,19 +93,51 @@ function waitingMaps(k: Kernel): Held[] {
 
 const KEPT_NODE = grantMap.keptNode(0 as GrantMap);
 
-/** Maps that Xen would not let go. */
-function keptMaps(k: Kernel): Held[] {
+/** Maps of which Xen would not let something go. */
+function listedKept(k: Kernel): GrantMap[] {
   return run(function* () {
-    const out: Held[] = [];
+    const out: GrantMap[] = [];
     const head = kernel.kept(k);
-    for (let n = yield* listFirst(head); n !== 0; n = yield* listNext(head, n)) {
-      const map = (n - KEPT_NODE) as GrantMap;
-      if (peek(grantMap.refs(map)) !== 0) continue;
+    for (let n = yield* listFirst(head); n !== 0; n = yield* listNext(head, n)) out.push((n - KEPT_NODE) as GrantMap);
+    return out;
+  });
+}
+
+/** Those that nobody refers to any more. */
+function keptMaps(k: Kernel): Held[] {
+  return listedKept(k)
+    .filter((map) => peek(grantMap.refs(map)) === 0)
+    .map((map) => {
       const again = peek(grantMap.workAge(map)) < KEPT_TRIES;
-      out.push([map, again ? 'gntdev, to be tried again' : 'gntdev, given up after many tries', again]);
+      return [map, again ? 'gntdev, to be tried again' : 'gntdev, given up after many tries', again];
+    });
+}
+
+/** Maps that some file still lists, whether a process has them mapped or not. */
+function mapsOfFiles(k: Kernel): GrantMap[] {
+  return run(function* () {
+    const out: GrantMap[] = [];
+    const head = kernel.tasks(k);
+    for (let n = yield* listFirst(head); n !== 0; n = yield* listNext(head, n)) {
+      const files = task.files(taskOfNode(n));
+      for (let fd = 0; fd < TASK_FILES; fd++) {
+        const f = peek(files + fd) as File;
+        if (f !== 0 && peek(file.ops(f)) === FILE_GNTDEV) out.push(...(yield* mapsOfFile(f)));
+      }
     }
     return out;
   });
+}
+
+/** Pages at which the kernel's mapping of a grant stands as far as a driver knows: their handles are still known. */
+function mappedPages(k: Kernel): Set<number> {
+  const held = [...livingMms(k).flatMap(mapsOfMm), ...waitingMaps(k)].map(([map]) => map);
+  return new Set(
+    [...held, ...listedKept(k), ...mapsOfFiles(k)]
+      .flatMap((map) => Array.from({ length: mapCount(map) }, (_, i) => entryOf(map, i)))
+      .filter((e) => peek(e + GE_KERNEL) !== NO_HANDLE)
+      .map(pfnOfEntry),
+  );
 }
 
 function handlesOf([map, who, willRelease]: Held): GuestHandle[] {

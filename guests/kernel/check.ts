@@ -36,13 +36,13 @@ export function livingMms(k: Kernel): Mm[] {
 }
 const NODE = mm.node(0 as Mm);
 
-/** Everything this kernel finds wrong with itself. */
-export function checkKernel(k: Kernel): Violation[] {
+/** Everything this kernel finds wrong with itself; `mapped`: pages at which a driver still knows a grant to be mapped. */
+export function checkKernel(k: Kernel, mapped: ReadonlySet<number>): Violation[] {
   const mms = livingMms(k);
   const out = mms.flatMap((m) => checkMm(k, m));
   const living = new Set<number>(mms);
   for (let n = 1; n < peek(kernel.maxPfn(k)); n++) {
-    const what = checkPage(k, n as Pfn, living);
+    const what = checkPage(k, n as Pfn, living) ?? (mapped.has(n) ? undefined : checkBorrowed(k, n as Pfn));
     if (what !== undefined) out.push(what);
   }
   return out;
@@ -107,6 +107,13 @@ function checkBallooned(k: Kernel, pfn: Pfn): Violation | undefined {
   if (lo === 0 && p2mEntry(k, pfn) === P2M_INVALID) return undefined;
   const shown = entryMfn(lo, hi, peek(kernel.frames(k)));
   return found(k, 'I18', `ballooned page pfn ${String(pfn)} shows frame ${String(shown)}`);
+}
+
+/** I18: nor does one that a driver has borrowed, unless a grant is mapped there or the page was given up. */
+function checkBorrowed(k: Kernel, pfn: Pfn): Violation | undefined {
+  const flags = peek(page.flags(pageOf(k, pfn)));
+  if ((flags & (PG_ballooned | PG_reserved | PG_foreign | PG_quarantined)) !== PG_ballooned) return undefined;
+  return p2mEntry(k, pfn) === P2M_INVALID ? checkBallooned(k, pfn) : undefined;
 }
 
 const found = (k: Kernel, invariant: string, what: string): Violation => ({

@@ -36,6 +36,9 @@ export const dirtyCount = (): number => listed;
 /** More chunks were written than the list holds: everything is to be taken for dirty. */
 export const dirtyOverflow = (): boolean => listed > LISTED;
 
+/** Whether the chunk of the word at `a` was written. */
+export const isDirty = (a: number): boolean => marks[a >>> DIRTY_SHIFT] !== 0;
+
 export function clearDirty(): void {
   if (dirtyOverflow()) marks.fill(0);
   else for (let i = 0; i < listed; i++) marks[list[i] as number] = 0;

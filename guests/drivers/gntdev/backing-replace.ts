@@ -14,6 +14,7 @@ import { entryLo, PAGE_NX_HI } from '../../../src/abi/pte.js';
 import { ld, st } from '../../../src/sync/primitives.js';
 import type { Steps } from '../../../src/sync/steps.js';
 import { setDirect } from '../../kernel/alias.js';
+import { quarantinePage } from '../../kernel/alloc.js';
 import type { KernelCpu } from '../../kernel/context.js';
 import { COUNT } from '../../kernel/counters.js';
 import { count } from '../../kernel/count.js';
@@ -65,6 +66,9 @@ export const replaceBacking: Backing = Object.freeze({
     const scratch = yield* takeScratch(c, pfn);
     if (scratch === PFN_NONE) return;
     if (yield* setDirect(c, scratch, 0, 0, UVMF_INVLPG | UVMF_ALL)) yield* releasePage(c, scratch);
-    else yield* count(c, COUNT.pagesLost);
+    else {
+      yield* quarantinePage(c, scratch);
+      yield* count(c, COUNT.pagesLost);
+    }
   },
 });

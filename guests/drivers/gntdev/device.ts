@@ -9,7 +9,7 @@
 import { DESIGN_STEP } from '../../../src/abi/design-step.js';
 import { EINVAL, ENOMEM } from '../../../src/abi/errno.js';
 import { PAGE_SIZE, type Pfn, type Va } from '../../../src/abi/frames.js';
-import { listAddTail, listFirst, listInit, LIST_WORDS } from '../../../src/shm/list.js';
+import { listAddTail, listFirst, listNext, listInit, LIST_WORDS } from '../../../src/shm/list.js';
 import { record, type Ref } from '../../../src/shm/record.js';
 import { slabFree } from '../../../src/shm/slab.js';
 import { RANK } from '../../../src/sync/lock-order.js';
@@ -51,6 +51,14 @@ export function* gntdevOpen(c: KernelCpu): Steps<File> {
 }
 
 const ofFile = (f: File): GntFile => peek(file.private(f)) as GntFile;
+
+/** The maps that the file lists; of a still machine. */
+export function* mapsOfFile(f: File): Steps<GrantMap[]> {
+  const out: GrantMap[] = [];
+  const head = gntFile.maps(ofFile(f));
+  for (let n = yield* listFirst(head); n !== 0; n = yield* listNext(head, n)) out.push(n as GrantMap);
+  return out;
+}
 
 /** The map ioctl: a map of `count` grants, whose grants the caller then sets; 0 when memory is short. */
 export function* gntdevNewMap(c: KernelCpu, f: File, count: number, readonly: boolean): Steps<GrantMap> {

@@ -18,6 +18,7 @@ import {
   header,
   HEADER_BASE,
   HEADER_WORDS,
+  HELD_MAX,
   type Cpu,
 } from '../../sync/actor.js';
 import { CHOICE } from '../../sync/choices.js';
@@ -145,11 +146,12 @@ export class ExploreMachine {
     ];
   }
 
-  /** Counters, registers and buffers of calls that are over. */
+  /** Counters, registers and buffers of calls that are over; which locks an actor held (how many is no such word). */
   #volatile(): Range[] {
     const dead = this.#cpus().flatMap((cpu): Range[] => [
       { from: actor.beat(cpu), words: 1 },
       { from: actor.contended(cpu), words: 1 },
+      { from: actor.heldAddress(cpu, 0), words: 2 * HELD_MAX },
       ...DEAD_VCPU_WORDS.map(([from, n]) => ({ from: cpu + ACTOR_UPPER + from, words: n })),
     ]);
     const counters = this.domains.flatMap(({ built }) =>

@@ -7,8 +7,9 @@
 import { auditMachine } from '../../audit/index.js';
 import { makeStepChecks, type StepChecks } from '../../audit/step.js';
 import type { Finding, Names, Outcome, Program } from '../../explore/program.js';
-import { cpuIndex } from '../../sync/actor.js';
-import { run } from '../../sync/primitives.js';
+import type { Violation } from '../../abi/guest.js';
+import { actor, cpuIndex } from '../../sync/actor.js';
+import { peek, run } from '../../sync/primitives.js';
 import type { Steps } from '../../sync/steps.js';
 import { VcpuStopped } from '../../vcpu/stopped.js';
 import { crash, isWhole, warnings } from '../run/life.js';
@@ -76,14 +77,36 @@ export class ExploreProgram implements Program {
     return found;
   }
 
+  /** Nobody who is done holds a lock; one whose domain is taken away dies where it stands. */
+  #locksHeld(): Violation[] {
+    return this.#machine.sides.flatMap(({ name, cpu }) => {
+      const n = peek(actor.heldCount(cpu));
+      if (n === 0 || !this.#isWhole(name)) return [];
+      return [
+        {
+          invariant: 'lock-held',
+          detail: `${name} is done and holds ${String(n)} locks`,
+          holders: [name],
+          severity: 'broken',
+        } as const,
+      ];
+    });
+  }
+
+  #isWhole(side: string): boolean {
+    const d = this.#machine.domains.find(({ spec }) => side.startsWith(`${spec.name}.`));
+    return d === undefined || isWhole(d.built.words);
+  }
+
   #judge(): readonly Finding[] {
     const all = this.#machine.domains.map((d) => d.built);
     for (const d of all) if (isWhole(d.words)) d.vcpus.forEach(settled);
     const whole = all.map((d) => d.words).filter(isWhole);
     const reports = this.#guests.reports(whole.map((w) => w.domid));
-    const violations = [
+    const violations: Violation[] = [
       ...auditMachine(this.#plan.scenario.checks, reports),
       ...all.flatMap((d) => crash(d.words)),
+      ...this.#locksHeld(),
       ...whole.flatMap(warnings),
     ];
     return violations.map(({ invariant, detail, holders }) => ({ rule: invariant, detail, holders }));

@@ -5,7 +5,15 @@
  * that the ops logged are looked at, and the ranges that are written past the ops (`unlogged`).
  * Lock: none; one thread.
  */
-import { clearDirty, dirtyChunks, dirtyCount, dirtyOverflow, DIRTY_SHIFT, DIRTY_WORDS } from '../../ops/dirty.js';
+import {
+  clearDirty,
+  dirtyChunks,
+  dirtyCount,
+  dirtyOverflow,
+  DIRTY_SHIFT,
+  DIRTY_WORDS,
+  isDirty,
+} from '../../ops/dirty.js';
 import { TOTAL_WORDS, words } from '../../ops/memory.js';
 
 /** Words from `from` on. */
@@ -22,14 +30,14 @@ export class Snapshot {
   readonly #id: number;
   readonly #base: Int32Array;
   readonly #unlogged: readonly Range[];
-  readonly #volatile: readonly Range[];
+  readonly volatile: readonly Range[];
 
-  /** Of the memory as it is now. `volatile` words are dead at rest: they count for no fingerprint. */
+  /** Of the memory as it is now. `volatile` words are dead at rest: they count for no fingerprint; `unlogged` are whole chunks. */
   constructor(unlogged: readonly Range[], volatile: readonly Range[]) {
     this.#base = new Int32Array(TOTAL_WORDS);
     this.#base.set(words);
     this.#unlogged = unlogged;
-    this.#volatile = volatile;
+    this.volatile = volatile;
     this.#id = ++made;
     present = this.#id;
     clearDirty();
@@ -52,17 +60,26 @@ export class Snapshot {
 
   /**
    * A number that two states share only if they are equal, as far as 53 bits can tell: the sum over all words that differ
-   * from the snapshot, so it does not depend on the order of the log.
+   * from the snapshot, so it does not depend on the order of the log. Volatile words are put back first: nobody who asks
+   * afterwards can depend on them.
    */
   fingerprint(): number {
-    for (const r of this.#volatile) {
+    for (const r of this.volatile) {
       for (let a = r.from; a < r.from + r.words; a++) words[a] = this.#base[a] as number;
     }
     const n = dirtyCount();
     const sum = new Sum(this.#base);
     if (dirtyOverflow()) sum.range(0, TOTAL_WORDS);
-    else for (let i = 0; i < n; i++) sum.range((dirtyChunks[i] as number) << DIRTY_SHIFT, DIRTY_WORDS);
+    else {
+      for (let i = 0; i < n; i++) sum.range((dirtyChunks[i] as number) << DIRTY_SHIFT, DIRTY_WORDS);
+      for (const r of this.#unlogged) this.#addUnlogged(sum, r);
+    }
     return sum.value();
+  }
+
+  /** Chunks of words that are written past the log, but for those that it has. */
+  #addUnlogged(sum: Sum, r: Range): void {
+    for (let a = r.from; a < r.from + r.words; a += DIRTY_WORDS) if (!isDirty(a)) sum.range(a, DIRTY_WORDS);
   }
 
   /** Addresses that differ from the snapshot, found by comparing everything. */

@@ -1,4 +1,5 @@
 /** Small scenarios for tests, built in this process. */
+import type { ExploreGuests } from '../../../src/lab/explore/guests.js';
 import { ExploreMachine, type ExplorePlan } from '../../../src/lab/explore/machine.js';
 import { ExploreProgram } from '../../../src/lab/explore/program.js';
 import type { Scenario } from '../../../src/scenario/scenario.js';
@@ -9,9 +10,12 @@ export function planOf(scenario: Scenario, design: string): ExplorePlan {
   return { scenario, design, small: scenario.small, stepChecks: true };
 }
 
-export function build(scenario: Scenario, design: string): { machine: ExploreMachine; program: ExploreProgram } {
+export function build(
+  scenario: Scenario,
+  design: string,
+): { machine: ExploreMachine; program: ExploreProgram; guests: ExploreGuests } {
   const guests = smallGuests();
   const plan = planOf(scenario, design);
   const machine = new ExploreMachine(plan, guests);
-  return { machine, program: new ExploreProgram(plan, machine, guests, { actor: String, address: String }) };
+  return { machine, guests, program: new ExploreProgram(plan, machine, guests, { actor: String, address: String }) };
 }
