@@ -6,7 +6,7 @@
  * called again, so that nobody waits inside the hypervisor for someone who waits for him to leave it.
  * Source: do_domctl, xen/common/domctl.c; domain_kill, xen/common/domain.c.
  */
-import { EACCES, EFAULT, EINVAL, ENOSYS, EOVERFLOW, EPERM, ERESTART, ESRCH } from '../abi/errno.js';
+import { EACCES, EEXIST, EFAULT, EINVAL, ENOSYS, EOVERFLOW, EPERM, ERESTART, ESRCH } from '../abi/errno.js';
 import * as ctl from '../abi/domctl.js';
 import { DOMID_FIRST_RESERVED, type Va } from '../abi/frames.js';
 import { HYPERVISOR_domctl } from '../abi/hypercall.js';
@@ -58,7 +58,9 @@ export function* doDomctl(cpu: Cpu): Steps<number> {
   if (command === ctl.XEN_DOMCTL_createdomain) return yield* createFromGuest(cpu, domid, arg);
   const asked = yield* findDomain(domid);
   const d = asked === 0 && command === ctl.XEN_DOMCTL_getdomaininfo ? yield* nextDomain(domid) : asked;
-  if (d === 0) return -ESRCH;
+  if (d === 0) {
+    return command === ctl.XEN_DOMCTL_getdomaininfo && domid >= DOMID_FIRST_RESERVED ? -EINVAL : -ESRCH;
+  }
   if (!isPrivileged(cpu)) return -EPERM;
   const rc = yield* oneDomctl(cpu, d, command, arg);
   return rc === -ERESTART ? createContinuation(cpu, HYPERVISOR_domctl) : rc;
@@ -71,18 +73,25 @@ const COPIED_PART = 12;
 function* createFromGuest(cpu: Cpu, domid: number, arg: Va): Steps<number> {
   if (!isPrivileged(cpu)) return -EPERM;
   const u = vcpu.copied(cpu) + ctl.DOMCTL_U;
-  const id = domid > 0 && domid < DOMID_FIRST_RESERVED ? domid : yield* freeDomid();
+  const asked = domid > 0 && domid < DOMID_FIRST_RESERVED;
   const version = peek(u + ctl.CREATE_GRANT_OPTS) & ctl.XEN_DOMCTL_GRANT_version_mask;
   const frames = peek(u + ctl.CREATE_MAX_GRANT_FRAMES);
   const maptrack = peek(u + ctl.CREATE_MAX_MAPTRACK_FRAMES);
-  const rc = yield* domainCreate(cpu, {
-    domid: id,
-    vcpus: peek(u + ctl.CREATE_MAX_VCPUS),
-    maxPages: 0,
-    ...(version === 0 ? {} : { maxGrantVersion: version }),
-    ...(frames < 0 ? {} : { maxGrantFrames: frames }),
-    ...(maptrack < 0 ? {} : { maxMaptrackFrames: maptrack }),
-  });
+  let id = domid;
+  let rc = -EEXIST;
+  // Another vCPU may take the free id first; then there is a next one.
+  do {
+    if (!asked) id = yield* freeDomid();
+    rc = yield* domainCreate(cpu, {
+      domid: id,
+      vcpus: peek(u + ctl.CREATE_MAX_VCPUS),
+      maxPages: 0,
+      ...(version === 0 ? {} : { maxGrantVersion: version }),
+      ...(frames < 0 ? {} : { maxGrantFrames: frames }),
+      ...(maptrack < 0 ? {} : { maxMaptrackFrames: maptrack }),
+    });
+  } while (!asked && rc === -EEXIST);
+  if (!asked && rc !== -ERESTART) yield* stOnce(globals.domidRover, id); // raced on purpose: said at the word
   if (rc === -ERESTART) return createContinuation(cpu, HYPERVISOR_domctl);
   if (rc !== 0) return rc;
   poke(vcpu.copied(cpu) + ctl.DOMCTL_DOMAIN, id);
@@ -90,10 +99,11 @@ function* createFromGuest(cpu: Cpu, domid: number, arg: Va): Steps<number> {
   return (yield* copyToVa(cpu, (arg + ctl.DOMCTL_DOMAIN * 4) as Va, from, 1)) ? 0 : -EFAULT;
 }
 
-/** The lowest id above 0 that no domain has. */
+/** The next id that no domain has, after the one that was chosen last: freed ones do not come back at once. */
 function* freeDomid(): Steps<number> {
-  let id = 1;
-  while ((yield* findDomain(id)) !== 0) id++;
+  let id = yield* ldOnce(globals.domidRover); // raced on purpose: said at the word
+  do id = id + 1 < DOMID_FIRST_RESERVED ? id + 1 : 1;
+  while ((yield* findDomain(id)) !== 0);
   return id;
 }
 

@@ -40,9 +40,15 @@ export function* domainByAnyId(cpu: Cpu, domid: number): Steps<DomainRef> {
   return domid === DOMID_SELF ? currentDomain(cpu) : yield* findDomain(domid);
 }
 
-/** Takes a free port and puts it into service. Event lock held. */
-function* takePort(cpu: Cpu, d: DomainRef, state: number, vcpuId: number, remoteDomid: number): Steps<number> {
-  const port = yield* getFreePort(cpu, d);
+/** Puts the free port into service, or answers the errno that is there instead of one. Event lock held. */
+function* takePort(
+  cpu: Cpu,
+  d: DomainRef,
+  port: number,
+  state: number,
+  vcpuId: number,
+  remoteDomid: number,
+): Steps<number> {
   if (port < 0) return port;
   const c = channelOf(d, port);
   yield* lock(cpu, channel.lock(c), RANK.eventChannel);
@@ -59,7 +65,9 @@ export function* allocUnbound(cpu: Cpu, domid: number, remoteDomid: number): Ste
   if (d === 0) return -ESRCH;
   yield* lock(cpu, events.lock(d), RANK.domainEvents);
   const remote = remoteDomid === DOMID_SELF ? domidOf(currentDomain(cpu)) : remoteDomid;
-  const port = mayTarget(cpu, d) ? yield* takePort(cpu, d, ECS_UNBOUND, 0, remote) : -EPERM;
+  const free = yield* getFreePort(cpu, d);
+  const permitted = free < 0 || mayTarget(cpu, d);
+  const port = permitted ? yield* takePort(cpu, d, free, ECS_UNBOUND, 0, remote) : -EPERM;
   yield* unlock(cpu, events.lock(d));
   return port;
 }
@@ -108,7 +116,7 @@ export function* bindVirq(cpu: Cpu, virq: number, vcpuId: number): Steps<number>
   yield* lock(cpu, events.lock(d), RANK.domainEvents);
   let port = -EEXIST;
   if ((yield* virqChannel(d, virq, vcpuId)) === 0) {
-    port = yield* takePort(cpu, d, ECS_VIRQ, vcpuId, 0);
+    port = yield* takePort(cpu, d, yield* getFreePort(cpu, d), ECS_VIRQ, vcpuId, 0);
     if (port >= 0) yield* st(channel.virq(channelOf(d, port)), virq);
   }
   yield* unlock(cpu, events.lock(d));
@@ -130,7 +138,7 @@ export function* bindIpi(cpu: Cpu, vcpuId: number): Steps<number> {
   const d = currentDomain(cpu);
   if (vcpuId >= vcpuCountOf(d)) return -ENOENT;
   yield* lock(cpu, events.lock(d), RANK.domainEvents);
-  const port = yield* takePort(cpu, d, ECS_IPI, vcpuId, 0);
+  const port = yield* takePort(cpu, d, yield* getFreePort(cpu, d), ECS_IPI, vcpuId, 0);
   yield* unlock(cpu, events.lock(d));
   return port;
 }

@@ -6,7 +6,7 @@
  * Source: xen/common/event_channel.c, do_event_channel_op.
  * Differs: no physical interrupts (bind_pirq finds none), no FIFO scheme (-ENOSYS).
  */
-import { EBUSY, EFAULT, EINVAL, ENOSYS, EPERM, ERESTART, ESRCH } from '../abi/errno.js';
+import { EAGAIN, EBUSY, EFAULT, EINVAL, ENOSYS, EPERM, ERESTART, ESRCH } from '../abi/errno.js';
 import * as ev from '../abi/event-channel.js';
 import type { Va } from '../abi/frames.js';
 import { highHalf, lowHalf } from '../abi/grant.js';
@@ -16,7 +16,7 @@ import { SITE } from '../fault/sites.js';
 import { vcpu } from '../machine/cpu-record.js';
 import type { Cpu } from '../sync/actor.js';
 import { RANK } from '../sync/lock-order.js';
-import { ld, ldOnce, lock, peek, poke, st, unlock } from '../sync/primitives.js';
+import { ld, ldOnce, lock, peek, poke, st, stOnce, unlock } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { EVENT } from '../trace/events.js';
 import { trace } from '../trace/ring.js';
@@ -227,33 +227,47 @@ function* evtchnReset(cpu: Cpu, domid: number, resuming: boolean): Steps<number>
   const stopped = yield* closeFrom(cpu, d, from);
   yield* lock(cpu, events.lock(d), RANK.domainEvents);
   yield* st(events.nextReset(d), stopped);
+  const rc = stopped === 0 && (yield* anyInUse(d)) ? -EAGAIN : 0;
   yield* unlock(cpu, events.lock(d));
-  if (stopped === 0) return 0;
+  if (stopped === 0) return rc;
   setArg(cpu, 0, ev.EVTCHNOP_reset_cont, 0);
   return createContinuation(cpu, HYPERVISOR_event_channel_op);
 }
 
-/** Closes ports from `from` upward; 0 when all are, else where to go on. */
+/** Closes ports from `from` upward; 0 when the last was looked at, else where to go on. */
 function* closeFrom(cpu: Cpu, d: DomainRef, from: number): Steps<number> {
-  const valid = yield* ldOnce(events.valid(d)); // raced on purpose: ports bound later are not this reset's
-  for (let port = from; port < valid; port++) {
-    const state = yield* ldOnce(channel.state(channelOf(d, port))); // raced on purpose: closing looks again
-    if (state !== ECS_FREE && state !== ECS_RESERVED) yield* closePort(cpu, d, port);
+  // Both raced on purpose: ports are added and bound meanwhile, and closing looks again.
+  for (let port = from; port < (yield* ldOnce(events.valid(d))); port++) {
+    if (inUse(yield* ldOnce(channel.state(channelOf(d, port))))) yield* closePort(cpu, d, port);
     if ((port & 0x3f) === 0 && port !== from && (yield* hypercallPreemptCheck(cpu))) return port + 1;
   }
   return 0;
 }
 
-/** A dying domain's channels are closed. 0, or -ERESTART to be called again. */
+const inUse = (state: number): boolean => state !== ECS_FREE && state !== ECS_RESERVED;
+
+/** Did somebody bind a port where the reset had been? Event lock held. */
+function* anyInUse(d: DomainRef): Steps<boolean> {
+  const valid = yield* ldOnce(events.valid(d));
+  for (let port = 1; port < valid; port++) if (inUse(yield* ld(channel.state(channelOf(d, port))))) return true;
+  return false;
+}
+
+/**
+ * A dying domain's channels are closed, from the last downward; those above where it stopped are ports no more. A reset
+ * that its death cut short says nothing: ports behind it may have been bound anew. 0, or -ERESTART to be called again.
+ */
 export function* evtchnDestroy(cpu: Cpu, d: DomainRef): Steps<number> {
   if (peek(events.sharedInfo(d)) === 0) return 0;
-  // Whoever was allocating when the domain began to die has the lock.
+  // Whoever was allocating when the domain began to die has the lock; nobody does afterwards.
   yield* lock(cpu, events.lock(d), RANK.domainEvents);
-  const from = Math.max(yield* ld(events.nextReset(d)), 1);
   yield* unlock(cpu, events.lock(d));
-  const stopped = yield* closeFrom(cpu, d, from);
-  yield* lock(cpu, events.lock(d), RANK.domainEvents);
-  yield* st(events.nextReset(d), stopped);
-  yield* unlock(cpu, events.lock(d));
-  return stopped === 0 ? 0 : -ERESTART;
+  for (let port = (yield* ldOnce(events.valid(d))) - 1; port > 0; port--) {
+    // Raced on purpose: the peer may close its end meanwhile, and closing looks again.
+    if (inUse(yield* ldOnce(channel.state(channelOf(d, port))))) yield* closePort(cpu, d, port);
+    if ((port & 0x3f) !== 0 || !(yield* hypercallPreemptCheck(cpu))) continue;
+    yield* stOnce(events.valid(d), port); // read without the lock
+    return -ERESTART;
+  }
+  return 0;
 }

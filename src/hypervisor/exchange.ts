@@ -36,8 +36,9 @@ export function* doExchange(cpu: Cpu): Steps<number> {
   const a = vcpu.copied(cpu);
   const arg = guestPointer(cpu, 1);
   if (!(yield* copyFromVa(cpu, arg, a, mem.EXCHANGE_WORDS))) return -EFAULT;
-  if (done(a) === size(a, IN) && refusal(cpu, a) === 0) return 0;
   let rc = refusal(cpu, a);
+  if (rc === 0 && done(a) === size(a, IN)) return 0;
+  if (rc === 0 && !(addrOk(listOf(a, IN)) && addrOk(listOf(a, OUT)))) rc = -EFAULT;
   if (rc === 0) {
     const d = yield* domainByAnyId(cpu, peek(a + IN + mem.RESERVATION_DOMID) & 0xffff);
     rc = d === 0 ? -ESRCH : mayTarget(cpu, d) ? yield* pairs(cpu, d) : -EPERM;
@@ -53,14 +54,13 @@ const high = (a: number, i: number): number => peek(a + i + 1);
 const listOf = (a: number, part: number): Va =>
   canonicalVa(peek(a + part + mem.RESERVATION_EXTENTS), peek(a + part + mem.RESERVATION_EXTENTS + 1));
 
-/** What is wrong with the structure in `a`; 0: nothing. */
+/** What is wrong with the sizes in `a`; 0: nothing. */
 function refusal(cpu: Cpu, a: number): number {
   if (Math.max(order(a, IN), order(a, OUT)) > maxOrder(cpu)) return -EPERM;
   if ((high(a, IN + mem.RESERVATION_NR) | high(a, OUT + mem.RESERVATION_NR)) !== 0) return -EINVAL;
   if (high(a, mem.EXCHANGE_DONE) !== 0 || done(a) > size(a, IN)) return -EINVAL;
   if (((peek(a + IN + mem.RESERVATION_DOMID) ^ peek(a + OUT + mem.RESERVATION_DOMID)) & 0xffff) !== 0) return -EINVAL;
   if (size(a, IN) * 2 ** order(a, IN) !== size(a, OUT) * 2 ** order(a, OUT)) return -EINVAL;
-  if (!addrOk(listOf(a, IN)) || !addrOk(listOf(a, OUT))) return -EFAULT;
   return 0;
 }
 

@@ -14,6 +14,8 @@ const line = (n: number): number => GLOBALS + MACHINE_WORDS + n * LINE;
 export const globals = {
   /** Lock word of domctl: creation and destruction of domains (rank domctl). */
   domctlLock: line(0),
+  /** The id that a domain was last given which was to have any (raced: two who ask may choose the same, one is refused it). */
+  domidRover: line(0) + 1,
   /** Heap: lock (rank heap); head and tail of the free list (mfn + 1), number of free frames. */
   heapLock: line(1),
   freeHead: line(1) + 1,

@@ -125,10 +125,10 @@ function* decrease(cpu: Cpu, d: DomainRef, at: Va): Steps<boolean> {
   if (!(yield* copyFromVa(cpu, at, extent(cpu), 2))) return false;
   const first = toMfn(peek(extent(cpu)), peek(extent(cpu) + 1));
   const frames = 1 << peek(vcpu.copied(cpu) + mem.RESERVATION_ORDER);
-  if (first < 0 || first + frames > FRAMES) return false;
+  if (first < 0) return false;
   for (let j = 0; j < frames; j++) {
     const mfn = (first + j) as Mfn;
-    if (!(yield* getPage(cpu, mfn, domidOf(d)))) return false;
+    if (mfn >= FRAMES || !(yield* getPage(cpu, mfn, domidOf(d)))) return false;
     yield* putPageAllocRef(cpu, mfn);
     yield* putPage(cpu, mfn);
   }

@@ -7,7 +7,7 @@ vi.hoisted(() => {
 
 import * as ctl from '../../src/abi/domctl.js';
 import { EACCES, EEXIST, EINVAL, EPERM, ESRCH } from '../../src/abi/errno.js';
-import type { Mfn } from '../../src/abi/frames.js';
+import { DOMID_SELF, type Mfn } from '../../src/abi/frames.js';
 import { HYPERVISOR_domctl } from '../../src/abi/hypercall.js';
 import { buildDomain } from '../../src/hypervisor/boot.js';
 import { domainCreate } from '../../src/hypervisor/create.js';
@@ -190,6 +190,12 @@ describe('the control domain', () => {
     expect(peek(domain.maxPages(run(() => findDomain(2))))).toBe(7);
     expect(destroy(2)).toBe(0);
     expect(destroy(9)).toBe(0);
+    fill(1);
+    // An id that was just freed does not come back at once: free ones are given in turn.
+    expect([domctl(p, ctl.XEN_DOMCTL_createdomain, 0), got()]).toEqual([0, 3]);
+    expect(domctl(p, ctl.XEN_DOMCTL_createdomain, 2)).toBe(0);
+    expect([domctl(p, ctl.XEN_DOMCTL_createdomain, 0), got()]).toEqual([0, 4]);
+    for (const id of [2, 3, 4]) expect(destroy(id)).toBe(0);
     clean();
   });
 });
@@ -223,6 +229,7 @@ describe('what is seen', () => {
     expect(info(ctl.INFO_DOMAIN)).toBe(5);
     expect(peek(p.wordAt(16 + ctl.DOMCTL_DOMAIN))).toBe(5);
     expect(domctl(p, ctl.XEN_DOMCTL_getdomaininfo, 6)).toBe(-ESRCH);
+    expect(domctl(p, ctl.XEN_DOMCTL_getdomaininfo, DOMID_SELF)).toBe(-EINVAL);
   });
 
   it('a crash: shut down with its code, its vCPU dead at the border', () => {

@@ -1,14 +1,15 @@
 /** Event channels: who may bind what, what a send leaves where, what closing does to the other end. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { EEXIST, EFAULT, EINVAL, ENOENT, ENOSPC, ENOSYS, EPERM, ESRCH } from '../../src/abi/errno.js';
+import { EAGAIN, EBUSY, EEXIST, EFAULT, EINVAL, ENOENT, ENOSPC, ENOSYS, EPERM, ESRCH } from '../../src/abi/errno.js';
 import * as ev from '../../src/abi/event-channel.js';
 import { DOMID_SELF, mfnWord } from '../../src/abi/frames.js';
 import { HYPERVISOR_event_channel_op } from '../../src/abi/hypercall.js';
 import { destroyDomain } from '../../src/hypervisor/domctl.js';
 import { evtchnSend, sendGuestVirq } from '../../src/hypervisor/event-channel.js';
+import { hypercall as gate } from '../../src/hypervisor/gate.js';
 import { MAX_PORTS, sharedInfoMfn } from '../../src/hypervisor/event-port.js';
 import { vcpu } from '../../src/machine/cpu-record.js';
-import { actor, CONTROL, REQ_EVENT } from '../../src/sync/actor.js';
+import { actor, CONTROL, REQ_EVENT, REQ_PAUSE } from '../../src/sync/actor.js';
 import { peek, poke, run } from '../../src/sync/primitives.js';
 import { argsVa, boot, makeDom, on, type Dom, type Guest } from './grant/lab.js';
 
@@ -97,6 +98,8 @@ describe('binding', () => {
     const ports = Array.from({ length: MAX_PORTS - 1 }, () => unbound(a, 2));
     expect(ports).toEqual(Array.from({ length: MAX_PORTS - 1 }, (_, i) => i + 1));
     expect(op(kernel(a), ev.EVTCHNOP_alloc_unbound, DOMID_SELF | (2 << 16), 0)).toBe(-ENOSPC);
+    // Whether there is a port comes before whose right it is.
+    expect(op(kernel(b), ev.EVTCHNOP_alloc_unbound, 1 | (2 << 16), 0)).toBe(-ENOSPC);
     expect(op(kernel(a), ev.EVTCHNOP_close, 700)).toBe(0);
     expect(unbound(a, 2)).toBe(700);
   });
@@ -226,6 +229,49 @@ describe('closing', () => {
     expect(op(kernel(b), ev.EVTCHNOP_status, DOMID_SELF, here, 0, 0, 0, 0)).toBe(0);
     expect([kernel(b).get(2), again]).toEqual([ev.EVTCHNSTAT_unbound, 1]);
     expect(run(() => evtchnSend(CONTROL, b.d, here))).toBe(0);
+  });
+});
+
+describe('a reset that stops for a pause', () => {
+  /** One part of a hypercall that is asked to pause: it stops at its first preemption check. */
+  function part(c: Guest, cmd: number, word: number): boolean {
+    c.put(0, word);
+    c.g.arg(0, cmd, 0);
+    c.g.argVa(1, c.va);
+    poke(vcpu.rax(c.g.cpu), HYPERVISOR_event_channel_op);
+    return goOn(c, REQ_PAUSE);
+  }
+  function goOn(c: Guest, request = 0): boolean {
+    const word = actor.request(c.g.cpu);
+    poke(word, peek(word) | request);
+    const done = run(() => gate(c.g.cpu));
+    poke(word, peek(word) & ~request);
+    return done;
+  }
+
+  it('leaves ports below to whoever binds them meanwhile, and says so', () => {
+    unbound(a, 2);
+    expect(part(kernel(a), ev.EVTCHNOP_reset, DOMID_SELF)).toBe(false);
+    expect(op(a.cpus[1]!, ev.EVTCHNOP_reset, DOMID_SELF)).toBe(-EBUSY);
+    expect(op(a.cpus[1]!, ev.EVTCHNOP_alloc_unbound, DOMID_SELF | (2 << 16), 0)).toBe(0);
+    expect(goOn(kernel(a))).toBe(true);
+    expect(peek(vcpu.raxLo(kernel(a).g.cpu))).toBe(-EAGAIN);
+    expect(op(kernel(a), ev.EVTCHNOP_reset, DOMID_SELF)).toBe(0);
+  });
+
+  it('keeps no port of a domain that is destroyed before it goes on', () => {
+    unbound(a, 2);
+    expect(part(kernel(a), ev.EVTCHNOP_reset, DOMID_SELF)).toBe(false);
+    const there = op(a.cpus[1]!, ev.EVTCHNOP_alloc_unbound, DOMID_SELF | (2 << 16), 0);
+    expect([there, a.cpus[1]!.get(1)]).toEqual([0, 1]);
+    expect(op(kernel(b), ev.EVTCHNOP_bind_interdomain, 1, 1, 0)).toBe(0);
+    const here = kernel(b).get(2);
+    a.cpus.forEach((c) => {
+      run(() => c.g.halt());
+    });
+    expect(run(() => destroyDomain(CONTROL, a.d))).toBe(0);
+    expect(op(kernel(b), ev.EVTCHNOP_status, DOMID_SELF, here, 0, 0, 0, 0)).toBe(0);
+    expect([2, 4].map((i) => kernel(b).get(i))).toEqual([ev.EVTCHNSTAT_unbound, 1]);
   });
 });
 

@@ -107,6 +107,13 @@ describe('decrease_reservation', () => {
     expect(owner(at(1))).toBe(0);
     clean();
   });
+
+  it('takes the frames of an extent one by one, up to the first that cannot be had', () => {
+    // 4,096 frames are more than the machine has.
+    expect(reserve(d0, mem.XENMEM_decrease_reservation, [at(5)], DOMID_SELF, 12)).toBe(0);
+    expect([owner(at(5)), owner(at(4))]).toEqual([NO_OWNER, 0]);
+    clean();
+  });
 });
 
 describe('populate and increase', () => {
@@ -201,6 +208,14 @@ describe('exchange', () => {
     put1(p, 16 + mem.EXCHANGE_OUT, OUT, [1], DOMID_SELF, 1);
     expect(p.call(HYPERVISOR_memory_op, mem.XENMEM_exchange, p.at(16))).toBe(-ENOMEM);
     expect(p.call(HYPERVISOR_memory_op, mem.XENMEM_exchange, va64(makeVa(272, 3)))).toBe(-EFAULT);
+    // Lists are looked at only when something is left to exchange.
+    put1(p, 16 + mem.EXCHANGE_IN, LIST, [f], DOMID_SELF);
+    put1(p, 16 + mem.EXCHANGE_OUT, OUT, [1], DOMID_SELF);
+    p.wide(16 + mem.EXCHANGE_OUT + mem.RESERVATION_EXTENTS, va64(makeVa(256, 0)));
+    p.wide(16 + mem.EXCHANGE_DONE, 1);
+    expect(p.call(HYPERVISOR_memory_op, mem.XENMEM_exchange, p.at(16))).toBe(0);
+    p.wide(16 + mem.EXCHANGE_DONE, 0);
+    expect(p.call(HYPERVISOR_memory_op, mem.XENMEM_exchange, p.at(16))).toBe(-EFAULT);
     clean();
   });
 
