@@ -78,7 +78,7 @@ function* createFromGuest(cpu: Cpu, domid: number, arg: Va): Steps<number> {
   const frames = peek(u + ctl.CREATE_MAX_GRANT_FRAMES);
   const maptrack = peek(u + ctl.CREATE_MAX_MAPTRACK_FRAMES);
   let id = domid;
-  let rc = -EEXIST;
+  let rc: number;
   // Another vCPU may take the free id first; then there is a next one.
   do {
     if (!asked) id = yield* freeDomid();
