@@ -56,7 +56,7 @@ export function* balloonOut(c: KernelCpu): Steps<boolean> {
 }
 
 /** A frame that Xen would not have is its page's again; a page whose alias is refused as well is never used again. */
-function* takeBack(c: KernelCpu, pfn: Pfn, mfn: Mfn): Steps<void> {
+export function* takeBack(c: KernelCpu, pfn: Pfn, mfn: Mfn): Steps<void> {
   yield* setP2m(c, pfn, mfn);
   if (yield* setDirect(c, pfn, entryLo(mfn, KERNEL_RW), PAGE_NX_HI, UVMF_INVLPG)) yield* releasePage(c, pfn);
 }

@@ -12,9 +12,12 @@ import {
   GNTTAB_RESERVED_ENTRIES,
   GNTTABOP_setup_table,
   GRANT_V1_PER_FRAME,
+  GTF_accept_transfer,
   GTF_permit_access,
   GTF_reading,
   GTF_readonly,
+  GTF_transfer_committed,
+  GTF_transfer_completed,
   GTF_writing,
   INVALID_GREF,
   SETUP_LIST,
@@ -98,6 +101,40 @@ export function* endAccess(c: KernelCpu, ref: number): Steps<boolean> {
   yield* count(c, COUNT.revokes);
   yield* giveRef(c, ref);
   return true;
+}
+
+/** Offers `domid` to send a frame for `pfn`, whose number the entry holds; the reference, or INVALID_GREF. */
+export function* acceptTransfer(c: KernelCpu, domid: number, pfn: Pfn): Steps<number> {
+  const ref = yield* takeRef(c);
+  if (ref === 0) return INVALID_GREF;
+  const at = entry(c, ref);
+  yield* c.g.store16(addVa(at, 2), domid);
+  yield* c.g.store32(addVa(at, 4), pfn);
+  yield* c.g.store16(at, GTF_accept_transfer);
+  return ref;
+}
+
+/** Looks that a transfer under way is waited for; Xen needs a few accesses between its two marks. */
+const LOOKS = 256;
+
+/** Ends the offer `ref`: the frame that came, 0 when none did, -1 when one is still on its way. */
+export function* endTransfer(c: KernelCpu, ref: number): Steps<number> {
+  const at = entry(c, ref);
+  for (let look = 0; look < LOOKS; look++) {
+    const flags = yield* c.g.load16(at);
+    if ((flags & GTF_transfer_completed) !== 0) {
+      const mfn = yield* c.g.load32(addVa(at, 4));
+      yield* c.g.store16(at, 0);
+      yield* giveRef(c, ref);
+      return mfn;
+    }
+    if ((flags & GTF_transfer_committed) !== 0) yield* c.g.poll();
+    else if ((yield* c.g.cmpxchg16(at, flags, 0)) === 1) {
+      yield* giveRef(c, ref);
+      return 0;
+    }
+  }
+  return -1;
 }
 
 /** Whether Xen says that somebody has `ref` mapped. */

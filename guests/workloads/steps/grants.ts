@@ -12,6 +12,7 @@ import { or, peek } from '../../../src/sync/primitives.js';
 import type { Steps } from '../../../src/sync/steps.js';
 import { gntdevMmap, gntdevNewMap, gntdevOpen } from '../../drivers/gntdev/device.js';
 import { entryOf, pfnOfEntry, setGrant } from '../../drivers/gntdev/map.js';
+import { offerPage, sendPage, takeOffered } from '../../drivers/flip.js';
 import { endAccess, grantAccess } from '../../drivers/grants.js';
 import { allocZeroedPage, getPageRef } from '../../kernel/alloc.js';
 import type { KernelCpu } from '../../kernel/context.js';
@@ -80,6 +81,28 @@ function* revoke(c: KernelCpu, i: number): Steps<number> {
   return 0;
 }
 
+/** One more page offered for a frame of `peer`'s, in the first free slot. */
+function* acceptOne(c: KernelCpu, peer: number): Steps<number> {
+  let i = 0;
+  while (i < GRANT_SLOTS && peek(grantedSlot(c, i)) !== 0) i++;
+  const offer = i < GRANT_SLOTS ? yield* offerPage(c, peer) : undefined;
+  if (offer === undefined) return -ENOMEM;
+  yield* slotSet(grantedSlot(c, i), offer.pfn);
+  yield* slotSet(refSlot(c, peek(kernel.domid(c.k)), i), offer.ref);
+  return 0;
+}
+
+function* takeOne(c: KernelCpu, i: number): Steps<number> {
+  const slot = refSlot(c, peek(kernel.domid(c.k)), i);
+  const ref = peek(slot);
+  if (ref === 0) return -EINVAL;
+  const rc = yield* takeOffered(c, peek(grantedSlot(c, i)) as Pfn, ref);
+  if (rc === -EAGAIN) return rc;
+  yield* slotSet(slot, 0);
+  yield* slotSet(grantedSlot(c, i), 0);
+  return rc;
+}
+
 export const grantSteps: readonly Step[] = [
   {
     name: 'grant',
@@ -141,6 +164,28 @@ export const grantSteps: readonly Step[] = [
       if (pfn === PFN_NONE) return -EINVAL;
       yield* releasePage(c, pfn);
       return 0;
+    },
+  },
+  {
+    name: 'accept',
+    process: false,
+    *run(c: KernelCpu, args: readonly number[]): Steps<number> {
+      return yield* acceptOne(c, arg(args, 0));
+    },
+  },
+  {
+    name: 'take',
+    process: false,
+    *run(c: KernelCpu, args: readonly number[]): Steps<number> {
+      return yield* takeOne(c, arg(args, 0));
+    },
+  },
+  {
+    name: 'transfer',
+    process: false,
+    *run(c: KernelCpu, args: readonly number[]): Steps<number> {
+      const ref = yield* slotNow(refSlot(c, arg(args, 0), arg(args, 1)));
+      return ref === 0 ? -EINVAL : yield* sendPage(c, arg(args, 0), ref);
     },
   },
   {

@@ -67,6 +67,7 @@ describe('a sweep', () => {
 it.each<[string, NonNullable<InjectJob['sweep']>['sites']]>([
   ['balloon', ['memory_op', 'page.alloc', 'memory.late']],
   ['replace', ['gnttab.unmap_and_replace']],
+  ['transfer', ['gnttab.transfer']],
   ['flush', ['flush.late']],
   ['backend', ['gnttab.copy', 'event.lost', 'event.duplicated', 'event.late']],
 ])('%s.yaml reaches %j, and nothing is lost there', async (name, sites) => {
