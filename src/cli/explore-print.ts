@@ -4,6 +4,7 @@
  * Invariant: the JSON holds exactly the documented keys; the printed command replays what stands above it.
  */
 import type { DesignExplored, ExploreReport, FoundViolation } from '../lab/explore/explore.js';
+import { formatFault } from '../lab/inject/spec.js';
 import type { StrategySpec } from '../lab/explore/strategy-names.js';
 import type { Scenario } from '../scenario/scenario.js';
 import { block, count, table, wrap, type Column } from './table.js';
@@ -42,6 +43,7 @@ export function exploreJson(r: ExploreReport, spec: StrategySpec): string {
       steps: v.steps,
       preemptions: v.preemptions,
       vcpus: v.vcpus,
+      faults: v.faults,
     })),
   }));
   return `${JSON.stringify({ scenario: r.scenario, designs }, null, 2)}\n`;
@@ -50,7 +52,13 @@ export function exploreJson(r: ExploreReport, spec: StrategySpec): string {
 export function exploreHeading(s: Scenario, spec: StrategySpec): string {
   const sides = s.small?.race.map((l) => (l.domain === '' ? 'control' : `${l.domain}.${String(l.vcpu)}`)) ?? [];
   const bound = spec.preemptions === undefined ? '' : `, at most ${String(spec.preemptions)} preemptions`;
-  return `${s.name}: ${sides.join(' against ')}, ${spec.strategy}${bound}`;
+  return `${s.name}: ${sides.join(' against ')}, ${spec.strategy}${bound}${faultsOf(s, spec)}`;
+}
+
+function faultsOf(s: Scenario, spec: StrategySpec): string {
+  if (s.faults.length === 0) return '';
+  const rules = s.faults.map(formatFault).join(', ');
+  return spec.faults === undefined ? `, with ${rules}` : `, at most ${String(spec.faults)} faults of ${rules}`;
 }
 
 /** The whole report for people. */
@@ -113,12 +121,14 @@ function searched(d: DesignExplored): string {
 }
 
 function violation(v: FoundViolation, file: string, width: number): string[] {
-  const shape = `${count(v.steps)} steps, ${count(v.preemptions)} preemptions, ${count(v.vcpus)} vCPUs`;
+  const faults = v.faults.length === 0 ? '' : ` ${count(v.faults.length)} faults,`;
+  const shape = `${count(v.steps)} steps, ${count(v.preemptions)} preemptions,${faults} ${count(v.vcpus)} vCPUs`;
   const own = v.findings.filter((f) => f.rule === v.rule).slice(0, 3);
   return [
     ...own.flatMap((f) =>
       wrap(`${f.rule} ${f.detail}${f.holders.length === 0 ? '' : `; held by ${f.holders.join(', ')}`}`, width, '    '),
     ),
+    ...v.faults.flatMap((f) => wrap(f, width, '    ')),
     `    shrunk to ${shape}; replay it:`,
     `    xenolith replay ${v.token} --scenario ${file}`,
   ];

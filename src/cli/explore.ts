@@ -1,6 +1,7 @@
 /** `xenolith explore`: the schedules of a small scenario, searched under its designs. */
 import { Option, type Command } from 'commander';
 import { availableParallelism } from 'node:os';
+import { LabError } from '../abi/errors.js';
 import { loadCatalog } from '../lab/catalog.js';
 import { allExplored, explore, planOf, type ExploreOptions } from '../lab/explore/explore.js';
 import { readStand, writeStand } from '../lab/explore/resume-file.js';
@@ -10,7 +11,9 @@ import {
   type StrategyName,
   type StrategySpec,
 } from '../lab/explore/strategy-names.js';
+import { parseFault } from '../lab/inject/spec.js';
 import { override } from '../lab/override.js';
+import type { Scenario } from '../scenario/scenario.js';
 import { readScenario } from '../lab/scenario-file.js';
 import { EXIT_OK, EXIT_UNEXPECTED } from './exit.js';
 import { exploreHeading, exploreJson, exploreReport } from './explore-print.js';
@@ -25,6 +28,8 @@ interface ExploreFlags {
   readonly twin?: string;
   readonly strategy: StrategyName;
   readonly preemptions?: number;
+  readonly fault?: readonly string[];
+  readonly faults?: number;
   readonly executions?: number;
   readonly time?: number;
   readonly workers?: number;
@@ -49,10 +54,15 @@ Strategies:
 
 Without --executions and --time a design is searched for a minute.
 
+Faults: each --fault is a rule, as inject takes it, and so is each of the scenario's faults. All that the rules say happen,
+unless --faults says at most how many (or the scenario has 'fault' among its choices): then every schedule is searched
+with every such choice of them. A rule counts for each vCPU by itself.
+
 Examples:
   $ xenolith explore guests/scenarios/small/exit-revoke.yaml
   $ xenolith explore guests/scenarios/small/exit-lazy.yaml --design early-unpin
   $ xenolith explore guests/scenarios/small/munmap-fault.yaml --strategy pct --depth 3 --executions 100000 --json
+  $ xenolith explore guests/scenarios/small/exit-revoke.yaml --fault gnttab.unmap --faults 1 --preemptions 1
 
 Exit codes: 0 everything as expected, 1 not, 2 bad input, 3 the laboratory broke.
 `;
@@ -69,6 +79,8 @@ export function addExplore(program: Command, t: Terminal, done: (code: number) =
     .option('--twin <name>', 'search a hypervisor that breaks one rule, such as xsa-401')
     .addOption(new Option('-s, --strategy <name>', 'how schedules are chosen').choices(STRATEGIES).default('bounded'))
     .option('-p, --preemptions <n>', 'most preemptions of a schedule (bounded: 2 unless said)', whole(0, 1000))
+    .option('--fault <site:key=value,…>', 'a fault that happens, or may with --faults; several times', collect)
+    .option('--faults <n>', 'the schedule says which faults happen, at most so many', whole(0, 100))
     .option('-n, --executions <n>', 'most executions of a design', whole(1, 0xffffffff))
     .option('--time <s>', 'most seconds of a design', whole(1, 86_400))
     .option('-w, --workers <n>', 'search threads', whole(1, 256))
@@ -85,9 +97,16 @@ export function addExplore(program: Command, t: Terminal, done: (code: number) =
     });
 }
 
-function specOf(flags: ExploreFlags): StrategySpec {
+function specOf(flags: ExploreFlags, { small }: Scenario): StrategySpec {
   const preemptions = flags.preemptions ?? (flags.strategy === 'bounded' ? DEFAULT_PREEMPTIONS : undefined);
-  return { strategy: flags.strategy, preemptions, seed: flags.seed, depth: flags.depth };
+  const chosen = small?.choices.includes('fault') === true ? small.faults : undefined;
+  return {
+    strategy: flags.strategy,
+    preemptions,
+    seed: flags.seed,
+    depth: flags.depth,
+    faults: flags.faults ?? chosen,
+  };
 }
 
 async function run(file: string, flags: ExploreFlags, t: Terminal): Promise<number> {
@@ -95,9 +114,15 @@ async function run(file: string, flags: ExploreFlags, t: Terminal): Promise<numb
   const designs = {
     ...(flags.design === undefined ? {} : { designs: flags.design }),
     ...(flags.twin === undefined ? {} : { twin: flags.twin }),
+    ...(flags.fault === undefined ? {} : { faults: flags.fault.map(parseFault) }),
   };
   const scenario = override(readScenario(file, catalog), designs, catalog.designs.map((d) => d.name)); // prettier-ignore
-  const spec = specOf(flags);
+  const spec = specOf(flags, scenario);
+  if (flags.faults !== undefined && scenario.faults.length === 0) {
+    throw new LabError('BAD_FLAG', 'no fault is named that could happen', {
+      hint: '--fault SITE; inject --list has them',
+    });
+  }
   const unlimited = flags.executions === undefined && flags.time === undefined;
   const seconds = flags.time ?? (unlimited ? DEFAULT_SECONDS : undefined);
   planOf(scenario, '', false);

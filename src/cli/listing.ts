@@ -61,4 +61,10 @@ function runLines(r: Recording, index: number): Line[] {
 const isEnd = (h: Happening, r: Recording, index: number): boolean =>
   h.kind === 'access' || index === r.runs.length - 1 || h.side !== r.runs[index + 1]?.side;
 
-const MARKS: Readonly<Record<Happening['kind'], string>> = { step: '> ', event: '  ', access: '~ ', choice: '! ' };
+const MARKS: Readonly<Record<Happening['kind'], string>> = {
+  step: '> ',
+  event: '  ',
+  fault: '! ',
+  access: '~ ',
+  choice: '! ',
+};

@@ -50,6 +50,7 @@ export function explain(
   bound?: number,
 ): readonly Finding[] {
   if (outcome.kind !== 'deadlock' && outcome.kind !== 'bound') return findings;
+  if (!findings.some((f) => f.rule === 'deadlock' || f.rule === 'livelock')) return findings;
   const { steps } = traceOf(program, schedule, bound === undefined ? {} : { bound });
   const better =
     outcome.kind === 'bound' ? livelock(program.names, steps) : lostWakeUp(program.names, steps, outcome.waits);

@@ -61,6 +61,8 @@ export interface Program {
   start(): readonly (() => Steps<void>)[];
   readonly names: Names;
   step?(actor: number, address: number, kind: number, words: number): Finding | undefined;
+  /** Of those who wait at a deadlock, the ones who should not; all unless said. With none of them it is an end like any. */
+  stuck?(waits: readonly Wait[]): readonly Wait[];
   /** After the last step, however it came: what is wrong beside the way it ended, which the search itself reports. */
   finish(outcome: Outcome): readonly Finding[];
 }

@@ -90,10 +90,12 @@ export function runOnce(
   return { outcome, findings: outcome.kind === 'abandoned' ? [] : judge(program, outcome) };
 }
 
-function judge(program: Program, outcome: Outcome): readonly Finding[] {
+/** What is wrong with an execution that ended so, over the machine as it left it. */
+export function judge(program: Program, outcome: Outcome): readonly Finding[] {
+  const waits = outcome.kind === 'deadlock' ? (program.stuck?.(outcome.waits) ?? outcome.waits) : [];
   const rest = program.finish(outcome);
-  if (outcome.kind === 'done') return rest;
-  const own = diagnose(program.names, outcome);
+  if (outcome.kind === 'done' || (outcome.kind === 'deadlock' && waits.length === 0)) return rest;
+  const own = diagnose(program.names, outcome.kind === 'deadlock' ? { ...outcome, waits } : outcome);
   return rest.length === 0 ? own : [...own, ...rest];
 }
 

@@ -1,9 +1,9 @@
 /**
- * Shrinks a failure: fewer operations and actors, fewer preemptions and switches, fewer steps, choices back to what the
- * machine does by itself, until nothing can go.
+ * Shrinks a failure: fewer operations and actors, fewer faults, fewer preemptions and switches, fewer steps, choices back to
+ * what the machine does by itself, until nothing can go.
  *
- * Invariant: what is kept fails the same way (by `same`, else by its rules) and is smaller by (preemptions, switches,
- * choices, steps), so it ends; every kept schedule is one that was just run, so it replays. Deterministic.
+ * Invariant: what is kept fails the same way (by `same`, else by its rules) and is smaller by (faults, preemptions,
+ * switches, choices, steps), so it ends; every kept schedule is one that was just run, so it replays. Deterministic.
  * Operations and actors are the caller's: `simpler` offers programs with fewer of them, most drastic first.
  * Source: Zeller, Hildebrandt, Simplifying and Isolating Failure-Inducing Input, TSE 2002 (ddmin).
  */
@@ -12,6 +12,7 @@ import { checkOf } from './check.js';
 import { explain } from './diagnose.js';
 import { Loop } from './loop.js';
 import type { Finding, Program } from './program.js';
+import { atMost, countOf, type ChoiceLimit } from './limit.js';
 import { pct } from './pct.js';
 import { Replay } from './replay.js';
 import { picksOf, runsOf, scheduleOf, type Run, type Schedule } from './schedule.js';
@@ -30,6 +31,8 @@ export interface ShrinkOptions<P extends Program> {
   /** Executions of one such search. */
   readonly executions?: number;
   readonly bound?: number;
+  /** Choices that count as faults: there are to be as few of them as possible, and a search may take no more. */
+  readonly faults?: Pick<ChoiceLimit, 'what' | 'name'>;
   /** The race detector was on when the failure was found. */
   readonly races?: boolean;
   readonly stop?: () => boolean;
@@ -38,12 +41,14 @@ export interface ShrinkOptions<P extends Program> {
 export interface Shrunk<P extends Program> extends Failure {
   readonly program: P;
   readonly preemptions: number;
+  readonly faults: number;
   /** Executions it took. */
   readonly attempts: number;
 }
 
 /** A failing execution, as it was recorded. */
 interface Candidate extends Failure {
+  readonly faults: number;
   readonly cost: readonly number[];
 }
 
@@ -86,8 +91,9 @@ class Shrinker<P extends Program> {
     const { outcome, findings } = runOnce(this.#loop, this.#program, strategy, bound, this.#checks.check);
     if (findings.length === 0 || !this.#same(findings)) return undefined;
     const schedule = scheduleOf(this.#loop);
-    const cost = [outcome.preemptions, outcome.switches, schedule.choices.length, outcome.steps];
-    return { schedule, findings, outcome, execution: this.attempts, cost };
+    const faults = this.#o.faults === undefined ? 0 : countOf(schedule.choices, this.#o.faults.what);
+    const cost = [faults, outcome.preemptions, outcome.switches, schedule.choices.length, outcome.steps];
+    return { schedule, findings, outcome, execution: this.attempts, cost, faults };
   }
 
   try(schedule: Schedule): Candidate | undefined {
@@ -104,10 +110,16 @@ class Shrinker<P extends Program> {
     return this.#o.stop?.() === true;
   }
 
-  /** Searches a failure of at most `preemptions`: the last steps first, then anywhere. */
-  #search(preemptions: number): Candidate | undefined {
-    if (this.#o.strategy !== undefined) return this.#walk(this.#o.strategy(preemptions));
-    return this.#walk(bpor(preemptions)) ?? this.#walk(pct(1, preemptions + 1));
+  /** Searches a failure of at most `preemptions` and `faults`: the last steps first, then anywhere. */
+  #search(preemptions: number, faults: number): Candidate | undefined {
+    if (this.#o.strategy !== undefined) return this.#walk(this.#within(this.#o.strategy(preemptions), faults));
+    return (
+      this.#walk(this.#within(bpor(preemptions), faults)) ?? this.#walk(this.#within(pct(1, preemptions + 1), faults))
+    );
+  }
+
+  #within(s: Strategy, most: number): Strategy {
+    return this.#o.faults === undefined ? s : atMost(s, { ...this.#o.faults, most });
   }
 
   #walk(strategy: Strategy): Candidate | undefined {
@@ -119,10 +131,14 @@ class Shrinker<P extends Program> {
     return undefined;
   }
 
-  /** The failure with the fewest preemptions that a search of each lower number finds. */
-  fewerPreemptions(best: Candidate): Candidate {
+  /** The failure with the fewest faults, then the fewest preemptions, that a search of each lower number finds. */
+  fewer(best: Candidate): Candidate {
+    for (let f = 0; f < best.faults; f++) {
+      const hit = this.#search(best.outcome.preemptions, f);
+      if (hit !== undefined && less(hit.cost, best.cost)) return hit;
+    }
     for (let p = 0; p < best.outcome.preemptions; p++) {
-      const hit = this.#search(p);
+      const hit = this.#search(p, best.faults);
       if (hit !== undefined && less(hit.cost, best.cost)) return hit;
     }
     return best;
@@ -134,7 +150,8 @@ class Shrinker<P extends Program> {
     for (const to of this.#o.simpler?.(from) ?? []) {
       this.#turnTo(to);
       const hit =
-        this.try(this.#o.adapt?.(best.schedule, from, to) ?? best.schedule) ?? this.#search(best.outcome.preemptions);
+        this.try(this.#o.adapt?.(best.schedule, from, to) ?? best.schedule) ??
+        this.#search(best.outcome.preemptions, best.faults);
       if (hit !== undefined) return hit;
       if (this.stopped) break;
     }
@@ -187,7 +204,7 @@ function smallest<P extends Program>(s: Shrinker<P>, start: Candidate): Candidat
   let best = start;
   for (;;) {
     let next = fewerChoices(s, joinedRuns(s, fewerRuns(s, best)));
-    if (next === best && !s.stopped) next = s.fewerPreemptions(best);
+    if (next === best && !s.stopped) next = s.fewer(best);
     if (next === best) return best;
     best = next;
   }
@@ -215,8 +232,8 @@ export function shrink<P extends Program>(
     if (next === undefined) break;
     best = smallest(s, next);
   }
-  const { schedule, outcome, execution } = best;
+  const { schedule, outcome, execution, faults } = best;
   const { preemptions } = outcome;
   const findings = explain(s.program, schedule, outcome, best.findings, options.bound ?? DEFAULT_SEARCH_BOUND);
-  return { schedule, findings, outcome, execution, program: s.program, preemptions, attempts: s.attempts };
+  return { schedule, findings, outcome, execution, program: s.program, preemptions, faults, attempts: s.attempts };
 }

@@ -72,6 +72,12 @@ export const ABOUT: Readonly<Record<SiteName, SiteAbout>> = Object.freeze({
 export const atGuestAccess = (site: SiteName): boolean =>
   site === 'vcpu.pause' || site === 'vcpu.dead' || site === 'domain.destroy';
 
+/** How many answers of `site` a schedule may choose from, and the word of one of them, from 1; the first is the default. */
+export const answerCount = (site: SiteName): number =>
+  ABOUT[site].kind === 'status' || ABOUT[site].kind === 'errno' ? ABOUT[site].answers.length : 1;
+export const answerAt = (site: SiteName, i: number): number =>
+  i === 1 ? (answerWord(site) ?? 0) : (answerWord(site, ABOUT[site].answers[i - 1]) ?? 0);
+
 /** The word that makes `site` answer `name` (a name of its answers, or a number of a count); undefined: it cannot. */
 export function answerWord(site: SiteName, name?: string): number | undefined {
   const { kind, answers } = ABOUT[site];

@@ -11,10 +11,11 @@ import { HypervisorBug } from '../abi/errors.js';
 import { add, or } from '../ops/atomics.js';
 import { words } from '../ops/memory.js';
 import { actor, cpuAt, cpuIndex, header, MAX_CPUS, REQ_FAULT, type Cpu } from '../sync/actor.js';
-import { BUILD, peek, poke } from '../sync/primitives.js';
+import { CHOICE } from '../sync/choices.js';
+import { BUILD, choose, peek, poke } from '../sync/primitives.js';
 import { EVENT } from '../trace/events.js';
 import { trace } from '../trace/ring.js';
-import { atGuestAccess } from './about.js';
+import { answerAt, atGuestAccess } from './about.js';
 import { SITE, SITES, type Site, type SiteName } from './sites.js';
 
 /** When a site fails; every condition given must hold. With none but `status`, every occurrence fails. */
@@ -42,6 +43,11 @@ export interface FaultRule {
   readonly ref?: number;
   readonly handle?: number;
   readonly frames?: readonly [number, number];
+  /**
+   * Where a schedule has a say in faults (`CHOICE.fault`): how many answers it may choose from, the status first, then the
+   * site's others in their order. Absent: the rule alone decides.
+   */
+  readonly answers?: number;
 }
 
 /** No reference, handle or frame is known. */
@@ -53,7 +59,7 @@ const SITE_SEEN = 0;
 const SITE_HITS = 1;
 const SITE_RULE = 2;
 /** Rules of all sites together. */
-export const MAX_RULES = 24;
+export const MAX_RULES = 38;
 const RULE_WORDS = 24;
 const RULES = SITES.length * SITE_WORDS;
 export const FAULT_WORDS = RULES + MAX_RULES * RULE_WORDS;
@@ -77,6 +83,7 @@ const FRAME_FIRST = 15;
 const FRAME_LAST = 16;
 const ACTORS = 17;
 const ACTOR_MASKS = 3;
+const ANSWERS = ACTORS + ACTOR_MASKS;
 
 /** Bits of FILTERS. */
 const BY_REF = 1;
@@ -145,6 +152,7 @@ function writeRule(p: number, rule: FaultRule): void {
   words[p + CHANCE] = Math.round((rule.probability ?? 1) * CERTAIN);
   words[p + SEED] = rule.seed ?? 0;
   words[p + STEPS] = (rule.steps ?? []).reduce((m, s) => m | (1 << s), rule.steps === undefined ? -1 : 0);
+  words[p + ANSWERS] = rule.answers ?? 0;
   words[p + REF] = rule.ref ?? 0;
   words[p + HANDLE] = rule.handle ?? 0;
   words[p + FRAME_FIRST] = rule.frames?.[0] ?? 0;
@@ -180,11 +188,22 @@ function decide(cpu: Cpu, site: Site, line: number, ref: number, handle: number,
   bump(line + SITE_SEEN, 1);
   for (let p = word(line + SITE_RULE); p !== 0; p = word(p + NEXT)) {
     if (!concerns(p, cpu, ref, handle, frame) || !fails(p, bump(p + SEEN, 1) + 1)) continue;
+    const status = answer(cpu, site, p);
+    if (status === 0) continue;
     bump(line + SITE_HITS, 1);
-    trace(cpu, EVENT.faultInjected, site, word(p + STATUS));
-    return word(p + STATUS);
+    trace(cpu, EVENT.faultInjected, site, status);
+    return status;
   }
   return 0;
+}
+
+/** What the rule answers, or the schedule, where that has a say; 0: nothing fails here after all. */
+function answer(cpu: Cpu, site: Site, p: number): number {
+  const answers = word(p + ANSWERS);
+  if (answers === 0 || (word(header.choices) & (1 << CHOICE.fault)) === 0) return word(p + STATUS);
+  const chosen = choose(cpu, CHOICE.fault, 1 + answers);
+  if (chosen === 0) bump(p + HITS, -1);
+  return chosen > 1 ? answerAt(SITES[site] as SiteName, chosen) : chosen === 1 ? word(p + STATUS) : 0;
 }
 
 function concerns(p: number, cpu: Cpu, ref: number, handle: number, frame: number): boolean {

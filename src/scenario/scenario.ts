@@ -76,10 +76,13 @@ export interface Small {
   readonly race: readonly SmallList[];
   /** Names of the choices that a schedule takes; the machine takes the others by itself. */
   readonly choices: readonly (typeof CHOICE_NAMES)[number][];
+  /** Most faults of an execution, where a schedule chooses them. */
+  readonly faults: number;
   /** Steps of an execution above which it counts as a livelock. */
   readonly bound: number;
 }
 
+export const DEFAULT_FAULTS = 1;
 export const DEFAULT_BOUND = 200_000;
 
 /** A fault to be injected. Everything but the site is optional; names are the scenario's. */

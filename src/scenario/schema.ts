@@ -116,7 +116,7 @@ const event = z
   .meta({ description: 'Something the control plane does while the vCPUs run.' });
 
 /** Choices of the machine that a small scenario may leave to the schedule (`src/sync/choices.ts`). */
-export const CHOICE_NAMES = ['tlb.evict', 'flush.deliver', 'event.deliver', 'hypercall.preempt'] as const;
+export const CHOICE_NAMES = ['tlb.evict', 'flush.deliver', 'event.deliver', 'hypercall.preempt', 'fault'] as const;
 
 const WHO = /^(control|[a-z][a-z0-9.-]*\.[0-9]{1,2})$/;
 const lists = z.record(
@@ -134,6 +134,7 @@ const small = z
       .array(z.enum(CHOICE_NAMES))
       .meta({ description: 'What the machine may do otherwise, as a schedule says; nothing unless said.' })
       .optional(),
+    faults: whole(0, 100, "Most faults of an execution, where 'fault' is a choice; 1 unless said.").optional(),
     bound: whole(100, 100_000_000, 'Steps of an execution above which it counts as a livelock.').optional(),
   })
   .meta({ description: 'What `explore` searches; a file with it needs no workloads.' });

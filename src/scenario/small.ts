@@ -6,7 +6,7 @@
  */
 import type { StepArgument, StepEntry } from '../abi/catalog.js';
 import type { Report } from './rules.js';
-import { DEFAULT_BOUND, domids, type Small, type SmallList, type SmallStep } from './scenario.js';
+import { DEFAULT_BOUND, DEFAULT_FAULTS, domids, type Small, type SmallList, type SmallStep } from './scenario.js';
 import type { RawScenario } from './schema.js';
 import { hintFor } from './suggest.js';
 
@@ -31,6 +31,13 @@ export function smallRules(raw: RawScenario, steps: readonly StepEntry[], report
   listRules(raw, raw.small.race, ['small', 'race'], steps, report);
   if (Object.keys(raw.small.race).length < 2) {
     report(['small', 'race'], 'a race needs two sides', "name two vCPUs, or one and 'control'");
+  }
+  const chosen = raw.small.choices?.includes('fault') === true;
+  if (chosen && (raw.faults ?? []).length === 0) {
+    report(['small', 'choices'], "'fault' is a choice, and no fault is named", "list sites under 'faults'");
+  }
+  if (!chosen && raw.small.faults !== undefined) {
+    report(['small', 'faults'], "'fault' is no choice here", "add it to 'choices'; without it every fault happens");
   }
 }
 
@@ -118,6 +125,7 @@ export function completeSmall(raw: RawScenario, steps: readonly StepEntry[]): Sm
     setup: (raw.small?.setup ?? []).flatMap(resolve),
     race: resolve(raw.small?.race ?? {}),
     choices: raw.small?.choices ?? [],
+    faults: raw.small?.faults ?? DEFAULT_FAULTS,
     bound: raw.small?.bound ?? DEFAULT_BOUND,
   };
 }

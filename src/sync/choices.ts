@@ -14,6 +14,8 @@ export const CHOICE = {
   'event.deliver': 2,
   /** A long hypercall goes on (0) or is preempted here and continued (1). */
   'hypercall.preempt': 3,
+  /** An occurrence that a rule of the fault plan concerns goes well (0) or fails with one of the rule's answers (1 on). */
+  fault: 4,
 } as const;
 
 export type ChoiceName = keyof typeof CHOICE;

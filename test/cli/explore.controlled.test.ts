@@ -41,7 +41,14 @@ describe('explore', () => {
       expect(Object.keys(leaks ?? {})).toEqual([
         'design', 'buggy', 'expected', 'executions', 'exhausted', 'bound', 'ratePerSecond', 'violations',
       ]); // prettier-ignore
-      expect(Object.keys(leaks?.violations[0] ?? {})).toEqual(['invariant', 'token', 'steps', 'preemptions', 'vcpus']);
+      expect(Object.keys(leaks?.violations[0] ?? {})).toEqual([
+        'invariant',
+        'token',
+        'steps',
+        'preemptions',
+        'vcpus',
+        'faults',
+      ]);
       expect(leaks).toMatchObject({
         design: 'early-unpin',
         expected: true,

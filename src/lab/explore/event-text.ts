@@ -10,6 +10,9 @@ const HYPERCALLS = new Map<number, string>(
 );
 const ERRNOS = new Map<number, string>(Object.entries(errnos).map(([name, errno]) => [-errno, `-${name}`]));
 
+/** How the line of an injected fault begins. */
+export const FAULT = 'fault at';
+
 /** Events that say nothing to a reader beside the others. */
 const QUIET: ReadonlySet<number> = new Set([EVENT.mark, EVENT.gateArgs]);
 
@@ -25,10 +28,10 @@ export function eventText(event: number, a: number, b: number): string {
 
 function faultText(number: number, status: number): string {
   const site = SITES[number];
-  if (site === undefined) return `fault at site ${String(number)}: ${short(status)}`;
+  if (site === undefined) return `${FAULT} site ${String(number)}: ${short(status)}`;
   const { kind, answers } = ABOUT[site];
-  if (kind === 'happens') return `fault at ${site}`;
-  return `fault at ${site}: ${answers.find((name) => answerWord(site, name) === status) ?? short(status)}`;
+  if (kind === 'happens') return `${FAULT} ${site}`;
+  return `${FAULT} ${site}: ${answers.find((name) => answerWord(site, name) === status) ?? short(status)}`;
 }
 
 const callName = (nr: number): string => HYPERCALLS.get(nr) ?? String(nr);

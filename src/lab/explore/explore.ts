@@ -11,6 +11,7 @@ import { decodeSchedule } from '../../explore/schedule.js';
 import { isExpected, type Verdict } from '../run/verdict.js';
 import type { Expectation, Scenario } from '../../scenario/scenario.js';
 import type { ExplorePlan } from './machine.js';
+import { checkFaults, type FaultPlan } from './lay-faults.js';
 import { codeHash } from './code-hash.js';
 import type { Counts, Searched, SearchSpec, Violation } from './messages.js';
 import { DRAWS, type StrategySpec } from './strategy-names.js';
@@ -71,14 +72,26 @@ const NOTHING: Counts = {
 };
 
 /** What is searched of `s` under `design`; a scenario that is not small is a LabError. */
-export function planOf(s: Scenario, design: string, stepChecks: boolean): ExplorePlan {
+export function planOf(
+  s: Scenario,
+  design: string,
+  stepChecks: boolean,
+  faultPlan: FaultPlan = { rules: s.faults, together: false },
+): ExplorePlan {
   if (s.small === undefined) {
     throw new LabError('NOT_SMALL', `scenario '${s.name}' has no 'small' section to explore`, {
       hint: 'guests/scenarios/small has scenarios that do; xenolith run is for the others',
     });
   }
+  checkFaults(faultPlan, s.small);
   const { name, seed, hypervisor, domains, extent, checks } = s;
-  return { scenario: { name, seed, hypervisor, domains, extent, checks }, design, small: s.small, stepChecks };
+  return {
+    scenario: { name, seed, hypervisor, domains, extent, checks },
+    design,
+    small: s.small,
+    stepChecks,
+    faultPlan,
+  };
 }
 
 export async function explore(s: Scenario, o: ExploreOptions): Promise<ExploreReport> {
@@ -160,8 +173,8 @@ async function oneDesign(
   return judged(s, design, buggy, expect, searched, o, code, performance.now() - began);
 }
 
-const pick = ({ strategy, preemptions, seed, depth, timeMs }: ExploreOptions) => ({
-  strategy, preemptions, seed, depth, timeMs,
+const pick = ({ strategy, preemptions, seed, depth, faults, timeMs }: ExploreOptions) => ({
+  strategy, preemptions, seed, depth, faults, timeMs,
 }); // prettier-ignore
 
 function judged(
@@ -211,9 +224,11 @@ function judged(
 const smaller = (a: Violation, b: Violation): boolean =>
   a.vcpus !== b.vcpus
     ? a.vcpus < b.vcpus
-    : a.preemptions !== b.preemptions
-      ? a.preemptions < b.preemptions
-      : a.steps < b.steps;
+    : a.faults.length !== b.faults.length
+      ? a.faults.length < b.faults.length
+      : a.preemptions !== b.preemptions
+        ? a.preemptions < b.preemptions
+        : a.steps < b.steps;
 
 const sum = (a: Counts, b: Counts): Counts => ({
   executions: a.executions + b.executions,
@@ -235,6 +250,7 @@ function tokenOf(s: Scenario, design: string, v: Violation, code: string, stepCh
     twin: s.hypervisor.twin,
     stepChecks,
     leftOut: new Set(v.leftOut),
+    faults: { rules: s.faults, together: false },
     trace: v.trace,
     schedule,
   });

@@ -7,6 +7,7 @@
  * Source: DESIGN sentence 2, data path "an explored schedule".
  */
 import { HypervisorBug, LabError } from '../../abi/errors.js';
+import { FAULT_WORDS } from '../../fault/plan.js';
 import { hypervisorBoot } from '../../hypervisor/boot.js';
 import type { DomainSpec, Scenario, Small, SmallList, SmallStep } from '../../scenario/scenario.js';
 import {
@@ -30,12 +31,15 @@ import { reserveArena } from '../run/build-guest.js';
 import type { MachinePlan } from '../run/messages.js';
 import { controlSteps } from './control-steps.js';
 import type { ExploreGuests, SmallDomain, SmallVcpu } from './guests.js';
+import { layFaults, NO_FAULTS, type FaultPlan } from './lay-faults.js';
 import { Snapshot, type Range } from './snapshot.js';
 
 /** What is searched, as plain data. */
 export interface ExplorePlan extends MachinePlan {
   readonly scenario: MachinePlan['scenario'] & Pick<Scenario, 'checks'>;
   readonly small: Small;
+  /** Where faults may be; absent: nowhere. */
+  readonly faultPlan?: FaultPlan;
   /** Whether the step checks and the race detector run, or the audit at the end alone. */
   readonly stepChecks: boolean;
 }
@@ -49,6 +53,9 @@ interface Placed {
 export interface Side {
   /** `dom0.1`, or `control`. */
   readonly name: string;
+  /** '' for the control plane. */
+  readonly domain: string;
+  readonly vcpu: number;
   readonly cpu: Cpu;
   readonly steps: readonly SmallStep[];
   readonly body: () => Steps<void>;
@@ -72,6 +79,9 @@ export class ExploreMachine {
     hypervisorBoot({ debug: hypervisor.build === 'debug', quantum: hypervisor.quantum, twin: hypervisor.twin });
     const vcpus = domains.reduce((n, d) => n + d.vcpus, 0);
     this.traceRegion = run(() => reserveArena(traceRegionWords(vcpus + 1, TRACE_ENTRIES)));
+    const faults = plan.faultPlan ?? NO_FAULTS;
+    const planned = faults.rules.length > 0;
+    const table = planned ? run(() => reserveArena(FAULT_WORDS)) : 0;
     this.domains = domains.map((spec) => ({ spec, built: run(() => guests.build(plan, spec)) }));
     for (const d of this.domains) d.built.vcpus.forEach((v) => run(() => bootAside(d.spec.name, v)));
     for (const list of plan.small.setup) this.#setUp(list);
@@ -79,11 +89,15 @@ export class ExploreMachine {
     for (const side of plan.small.race) {
       if (side.domain !== '') run(() => this.#vcpu(side).start());
     }
+    if (planned) layFaults(table, faults, this.sides);
+    const choices = planned ? [...plan.small.choices, 'fault' as const] : plan.small.choices;
     poke(
       header.choices,
-      plan.small.choices.reduce((mask, name) => mask | (1 << CHOICE[name]), 0),
+      choices.reduce((mask, name) => mask | (1 << CHOICE[name]), 0),
     );
-    this.snapshot = new Snapshot(this.#unlogged(), this.#volatile());
+    // What a rule has counted decides nothing once no schedule runs.
+    const counters: Range[] = planned ? [{ from: table, words: FAULT_WORDS }] : [];
+    this.snapshot = new Snapshot(this.#unlogged(), [...this.#volatile(), ...counters]);
   }
 
   /** The actor record with that index, as the scenario calls it. */
@@ -126,7 +140,8 @@ export class ExploreMachine {
     const name = nameOf(list);
     const note = (text: string): void => this.observer?.(index, text);
     if (list.domain === '') {
-      return { name, cpu: CONTROL, steps: list.steps, body: () => controlSteps(list.steps, note) };
+      const body = (): Steps<void> => controlSteps(list.steps, note);
+      return { name, domain: '', vcpu: 0, cpu: CONTROL, steps: list.steps, body };
     }
     const v = this.#vcpu(list);
     const [first] = list.steps;
@@ -135,7 +150,8 @@ export class ExploreMachine {
     }
     const others = race.filter((o) => o.domain === list.domain && o.vcpu !== list.vcpu).map((o) => o.vcpu);
     const body = v.race(list.steps, others, note);
-    return { name, cpu: v.cpu, steps: list.steps, body: () => untilStopped(body) };
+    const { domain, vcpu, steps } = list;
+    return { name, domain, vcpu, cpu: v.cpu, steps, body: () => untilStopped(body) };
   }
 
   /** Lock lists and fault words are written past the ops. */

@@ -55,6 +55,8 @@ export interface Violation {
   readonly steps: number;
   readonly preemptions: number;
   readonly vcpus: number;
+  /** The faults that happen, in their order: who met which, and the answer. */
+  readonly faults: readonly string[];
   /** In how many executions the rule was broken before the search ended. */
   readonly times: number;
 }

@@ -4,16 +4,18 @@
  * Invariant: a state that was judged once is not judged again: at rest the verdict is a function of the memory alone.
  * Lock: none.
  */
+import type { Violation } from '../../abi/guest.js';
 import { auditMachine } from '../../audit/index.js';
 import { makeStepChecks, type StepChecks } from '../../audit/step.js';
-import type { Finding, Names, Outcome, Program } from '../../explore/program.js';
-import type { Violation } from '../../abi/guest.js';
+import type { Finding, Names, Outcome, Program, Wait } from '../../explore/program.js';
 import { actor, cpuIndex } from '../../sync/actor.js';
-import { peek, run } from '../../sync/primitives.js';
+import { peek } from '../../sync/primitives.js';
+import type { FaultSpec } from '../../scenario/scenario.js';
 import type { Steps } from '../../sync/steps.js';
-import { VcpuStopped } from '../../vcpu/stopped.js';
+import { besidesRefusals } from '../run/faults.js';
 import { crash, isWhole, warnings } from '../run/life.js';
-import type { ExploreGuests, SmallVcpu } from './guests.js';
+import { Aftermath, settled } from './aftermath.js';
+import type { ExploreGuests } from './guests.js';
 import type { ExploreMachine, ExplorePlan } from './machine.js';
 
 export class ExploreProgram implements Program {
@@ -26,6 +28,9 @@ export class ExploreProgram implements Program {
   /** The actor record of each side, by index. */
   readonly #cpus: readonly number[];
   readonly #judged = new Map<number, readonly Finding[]>();
+  /** Where something may die; then the control plane comes for it in the end. */
+  readonly #aftermath: Aftermath | undefined;
+  readonly #faults: readonly FaultSpec[];
 
   constructor(plan: ExplorePlan, machine: ExploreMachine, guests: ExploreGuests, names: Names) {
     this.#plan = plan;
@@ -34,6 +39,8 @@ export class ExploreProgram implements Program {
     this.#bodies = machine.sides.map((s) => s.body);
     this.names = names;
     this.#cpus = machine.sides.map((s) => cpuIndex(s.cpu));
+    this.#faults = plan.faultPlan?.rules ?? [];
+    this.#aftermath = this.#faults.length === 0 ? undefined : new Aftermath(machine);
     this.#checks = plan.stepChecks ? makeStepChecks() : undefined;
     if (this.#checks !== undefined) {
       const checks = this.#checks;
@@ -58,10 +65,15 @@ export class ExploreProgram implements Program {
   /** Rules that executions broke so far. */
   readonly broken = new Set<string>();
 
+  stuck(waits: readonly Wait[]): readonly Wait[] {
+    return this.#aftermath?.stuck(waits) ?? waits;
+  }
+
   finish(outcome: Outcome): readonly Finding[] {
-    const found = outcome.kind === 'done' ? this.#atRest() : [];
+    const stuck = outcome.kind === 'deadlock' && this.stuck(outcome.waits).length > 0;
+    const found = outcome.kind === 'done' || (outcome.kind === 'deadlock' && !stuck) ? this.#atRest() : [];
     for (const f of found) this.broken.add(f.rule);
-    if (outcome.kind === 'deadlock') this.broken.add('deadlock');
+    if (stuck) this.broken.add('deadlock');
     else if (outcome.kind === 'bound') this.broken.add('livelock');
     else if (outcome.kind === 'threw') this.broken.add('bug');
     else if (outcome.kind === 'found') this.broken.add(outcome.finding.rule);
@@ -100,7 +112,9 @@ export class ExploreProgram implements Program {
 
   #judge(): readonly Finding[] {
     const all = this.#machine.domains.map((d) => d.built);
-    for (const d of all) if (isWhole(d.words)) d.vcpus.forEach(settled);
+    const late = this.#aftermath?.clear([]) ?? '';
+    if (late !== '') return [{ rule: 'bug', detail: late, holders: [] }];
+    if (this.#aftermath === undefined) for (const d of all) if (isWhole(d.words)) d.vcpus.forEach(settled);
     const whole = all.map((d) => d.words).filter(isWhole);
     const reports = this.#guests.reports(whole.map((w) => w.domid));
     const violations: Violation[] = [
@@ -109,19 +123,11 @@ export class ExploreProgram implements Program {
       ...this.#locksHeld(),
       ...whole.flatMap(warnings),
     ];
-    return violations.map(({ invariant, detail, holders }) => ({ rule: invariant, detail, holders }));
+    // Where faults are planned, a kernel may say that it was refused something, and keep what it will try again.
+    const wrong =
+      this.#aftermath === undefined ? violations : besidesRefusals(violations.filter(isUnheld), this.#faults);
+    return wrong.map(({ invariant, detail, holders }) => ({ rule: invariant, detail, holders }));
   }
 }
 
-function settled(v: SmallVcpu): void {
-  if (!v.unsettled()) return;
-  try {
-    run(function* () {
-      yield* v.start();
-      yield* v.settle();
-      yield* v.park();
-    });
-  } catch (e) {
-    if (!(e instanceof VcpuStopped)) throw e;
-  }
-}
+const isUnheld = (v: Violation): boolean => v.severity !== 'degraded';

@@ -4,8 +4,9 @@
  * Invariant: recording changes nothing that the execution reads; the hash covers every step's actor, address, kind and
  * size, and every choice, so that two executions with one hash took the same steps.
  */
-import { choiceName } from '../../sync/choices.js';
+import { CHOICE, choiceName } from '../../sync/choices.js';
 import { POINT_LOCK, POINT_UNLOCK, POINT_WRITE } from '../../sync/schedule.js';
+import { FAULT } from './event-text.js';
 import type { Finding, Names } from '../../explore/program.js';
 import type { Picker, Strategy, View } from '../../explore/strategy.js';
 
@@ -14,8 +15,8 @@ export interface Happening {
   readonly step: number;
   readonly side: number;
   readonly text: string;
-  /** How it is shown: a step of the scenario, a hypercall or event, an access at a switch, a choice. */
-  readonly kind: 'step' | 'event' | 'access' | 'choice';
+  /** How it is shown: a step of the scenario, a hypercall or event, a fault, an access at a switch, a choice. */
+  readonly kind: 'step' | 'event' | 'fault' | 'access' | 'choice';
 }
 
 export interface Recording {
@@ -111,7 +112,9 @@ export class Notes implements Picker {
 
   choose(view: View, actor: number, what: number, n: number): number {
     const value = this.#inner.choose?.(view, actor, what, n) ?? 0;
-    if (value !== 0) this.note(view.steps, actor, `${choiceName(what)}: ${String(value)} of ${String(n)}`, 'choice');
+    // A fault has an event of its own, which says what it was.
+    if (value !== 0 && what !== CHOICE.fault)
+      this.note(view.steps, actor, `${choiceName(what)}: ${String(value)} of ${String(n)}`, 'choice');
     return value;
   }
 
@@ -126,7 +129,9 @@ export class Notes implements Picker {
   }
 
   #look(step: number, side: number): void {
-    for (const text of this.#events(side)) this.note(step, side, text, 'event');
+    for (const text of this.#events(side)) {
+      this.note(step, side, text, text.startsWith(FAULT) ? 'fault' : 'event');
+    }
   }
 
   /** What the side that is left stands before. */

@@ -1,9 +1,8 @@
 /** Replaying one schedule in a search thread: runs it, and writes down what happened. */
-import { diagnose } from '../../explore/diagnose.js';
 import { Loop } from '../../explore/loop.js';
 import { Replay } from '../../explore/replay.js';
 import type { Schedule } from '../../explore/schedule.js';
-import { checkOf } from '../../explore/search.js';
+import { checkOf, judge } from '../../explore/search.js';
 import { words } from '../../ops/memory.js';
 import { peek } from '../../sync/primitives.js';
 import { COUNT, ENTRY_WORDS, LINE, MASK, TRACE_RING, traceStart } from '../../trace/ring.js';
@@ -40,7 +39,7 @@ export function record(subject: Subject, schedule: Schedule, bound: number): Rec
   const outcome = loop.execute(bodies, hash, bound, checks.check);
   machine.observer = undefined;
   notes.finish(loop);
-  const findings = [...diagnose(subject.names, outcome), ...subject.finish(outcome)];
+  const findings = judge(subject, outcome);
   return {
     sides: sides.map((s) => s.name),
     happenings: notes.happenings,

@@ -7,6 +7,7 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { LabError } from '../../abi/errors.js';
+import { formatFault } from '../inject/spec.js';
 import type { Scenario } from '../../scenario/scenario.js';
 import { codeHash } from './code-hash.js';
 import type { ExploreReport } from './explore.js';
@@ -28,6 +29,7 @@ const keyOf = (s: Scenario, o: StrategySpec): string =>
     String(o.preemptions ?? 'all'),
     String(o.seed),
     String(o.depth),
+    ...(s.faults.length === 0 ? [] : [String(o.faults ?? 'all'), ...s.faults.map(formatFault)]),
   ].join(' ');
 
 /** Where each design stands by that file; nothing when there is no such file yet. */

@@ -9,11 +9,12 @@ import { encodeSchedule, type Schedule } from '../../explore/schedule.js';
 import { search, type Found, type Progress, type Report } from '../../explore/search.js';
 import { shrink } from '../../explore/shrink.js';
 import type { Expectation } from '../../scenario/scenario.js';
+import { CHOICE } from '../../sync/choices.js';
 import type { ExploreGuests } from './guests.js';
 import type { ExplorePlan } from './machine.js';
 import type { Counts, Searched, SearchSpec, Violation } from './messages.js';
 import { adaptSchedule } from './reduce.js';
-import { traceOf } from './replay.js';
+import { record } from './replay.js';
 import { strategyOf } from './strategies.js';
 import { simplerSubjects, Subject } from './subject.js';
 
@@ -128,15 +129,20 @@ function shrunk(
     executions: SHRINK_EXECUTIONS,
     races: plan.stepChecks,
     bound: plan.small.bound,
+    faults: { what: CHOICE.fault, name: 'faults' },
     stop: talk.stopped,
   });
   const best = small ?? { ...found, program: subject };
+  const recording = record(best.program, best.schedule, plan.small.bound);
   return {
     rule,
     findings: best.findings,
     leftOut: [...best.program.leftOut],
     schedule: encodeSchedule(best.schedule),
-    trace: traceOf(best.program, best.schedule, plan.small.bound),
+    trace: recording.trace,
+    faults: recording.happenings
+      .filter((h) => h.kind === 'fault')
+      .map((h) => `${recording.sides[h.side] ?? ''}: ${h.text}`),
     steps: best.outcome.steps,
     preemptions: best.outcome.preemptions,
     vcpus: best.program.machine.sides.length,

@@ -13,6 +13,8 @@ export interface StrategySpec {
   readonly seed: number;
   /** Bug depth of pct. */
   readonly depth: number;
+  /** Most faults of a schedule; undefined: all that the fault plan says happen. */
+  readonly faults: number | undefined;
 }
 
 /** Preemptions of a bounded search that says no number. */

@@ -79,7 +79,7 @@ export async function replayToken(c: Counterexample, scenario: Scenario, anyCode
       hint: 'build the version that made it, or explore again; --any-code replays it all the same, as far as it goes',
     });
   }
-  const plan = planOf(scenario, c.design, c.stepChecks);
+  const plan = planOf(scenario, c.design, c.stepChecks, c.faults);
   const schedule = encodeSchedule(c.schedule);
   const stop = new Int32Array(new SharedArrayBuffer(4));
   const job = { kind: 'replay', plan, leftOut: [...c.leftOut], schedule } as const;

@@ -3,12 +3,15 @@
  *
  * Invariant: carries everything that the execution depends on but the two things it is checked against: the scenario's
  * text and the code (their hashes). A token that was altered does not decode, or does not replay to its trace.
- * `<what>` is base64url of `design|twin|checks|numbers left out`; `<trace>` is the hash of the execution.
+ * `<what>` is base64url of `design|twin|checks|numbers left out`, and, where faults were planned, `|how they are
+ * counted|rules`; `<trace>` is the hash of the execution.
  */
 import { createHash } from 'node:crypto';
 import { LabError } from '../../abi/errors.js';
 import { decodeSchedule, encodeSchedule, type Schedule } from '../../explore/schedule.js';
 import type { Scenario } from '../../scenario/scenario.js';
+import { formatFault, parseFault } from '../inject/spec.js';
+import type { FaultPlan } from './lay-faults.js';
 import type { LeftOut } from './reduce.js';
 
 export interface Counterexample {
@@ -20,6 +23,8 @@ export interface Counterexample {
   /** Whether the checks after every step were on. */
   readonly stepChecks: boolean;
   readonly leftOut: LeftOut;
+  /** Where faults may be; which of them are is a choice of the schedule. */
+  readonly faults: FaultPlan;
   /** Hash of the execution, 8 hex digits. */
   readonly trace: string;
   readonly schedule: Schedule;
@@ -29,15 +34,18 @@ const FORM = /^x1\.([0-9a-f]{8})\.([0-9a-f]{8})\.([\w-]+)\.([0-9a-f]{8})\.([\w-]
 
 export const shortHash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 8);
 
-/** Of what an execution depends on in a scenario; its name, description and expectations may change, its twin is named. */
+/** Of what an execution depends on in a scenario; its name, description and expectations may change, its twin and its faults are named. */
 export function scenarioHash({ seed, memoryMib, hypervisor, domains, small, checks }: Scenario): string {
   const { build, quantum } = hypervisor;
-  return shortHash(JSON.stringify([seed, memoryMib, { build, quantum }, domains, small, checks]));
+  const rest = small === undefined ? undefined : { ...small, faults: undefined };
+  return shortHash(JSON.stringify([seed, memoryMib, { build, quantum }, domains, rest, checks]));
 }
 
 export function encodeToken(c: Counterexample): string {
-  const what = [c.design, c.twin, c.stepChecks ? 's' : 'e', [...c.leftOut].sort((a, b) => a - b).join(',')].join('|');
-  const middle = Buffer.from(what).toString('base64url');
+  const what = [c.design, c.twin, c.stepChecks ? 's' : 'e', [...c.leftOut].sort((a, b) => a - b).join(',')];
+  const { rules, together } = c.faults;
+  if (rules.length > 0) what.push(together ? 't' : 'e', rules.map(formatFault).join(' '));
+  const middle = Buffer.from(what.join('|')).toString('base64url');
   return ['x1', c.scenarioHash, c.codeHash, middle, c.trace, encodeSchedule(c.schedule)].join('.');
 }
 
@@ -45,7 +53,10 @@ export function encodeToken(c: Counterexample): string {
 export function decodeToken(text: string): Counterexample {
   const [, scenario, code, middle, trace, steps] = FORM.exec(text) ?? [];
   const schedule = steps === undefined ? undefined : decodeSchedule(steps);
-  const [design = '', twin = '', checks = '', numbers = ''] = Buffer.from(middle ?? '', 'base64url')
+  const [design = '', twin = '', checks = '', numbers = '', counted = '', faults = ''] = Buffer.from(
+    middle ?? '',
+    'base64url',
+  )
     .toString()
     .split('|');
   if (schedule === undefined || design === '') {
@@ -61,6 +72,7 @@ export function decodeToken(text: string): Counterexample {
     twin,
     stepChecks: checks === 's',
     leftOut,
+    faults: { rules: faults === '' ? [] : faults.split(' ').map(parseFault), together: counted === 't' },
     trace: trace ?? '',
     schedule,
   };

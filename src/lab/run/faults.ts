@@ -53,8 +53,8 @@ export const notInjected = (laid: readonly LaidFault[]): string[] =>
 const REFUSED = /: (multicall|pin|grantUnmap|alias|grantMap|designState|setPte|hypercall)$/;
 
 /** What is left to say when refusals were planned. */
-export const besidesRefusals = (found: readonly Violation[], laid: readonly LaidFault[]): readonly Violation[] =>
-  laid.length === 0 ? found : found.filter((v) => v.invariant !== 'warning' || !REFUSED.test(v.detail));
+export const besidesRefusals = (found: readonly Violation[], planned: readonly unknown[]): readonly Violation[] =>
+  planned.length === 0 ? found : found.filter((v) => v.invariant !== 'warning' || !REFUSED.test(v.detail));
 
 /**
  * Why the domain is to be destroyed: a fault says so, or a vCPU of its died that others may wait for; '' when it is not. A

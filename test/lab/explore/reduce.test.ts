@@ -12,6 +12,7 @@ const small: Small = {
   setup: [list('front', 0, 'a', 'b'), list('dom0', 0, 'c')],
   race: [list('dom0', 0, 'd', 'e'), list('front', 0, 'f'), list('', 0)],
   choices: [],
+  faults: 1,
   bound: 1000,
 };
 const texts = (s: Small): string[] =>

@@ -18,6 +18,7 @@ const spec: SearchSpec = {
   preemptions: 2,
   seed: 1,
   depth: 3,
+  faults: undefined,
   executions: undefined,
   timeMs: undefined,
   expect: { kind: 'clean' },
