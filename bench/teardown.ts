@@ -13,7 +13,8 @@ import { makeWorld, refill, typeCounts, type World } from './world.js';
 
 /** Clears the entries of the table that `base` shows. */
 function* clearTable(g: Vcpu, base: Va): Steps<void> {
-  for (let at = 0; at < 4096; at += 8) yield* g.store((base + at) as Va, 0, 0);
+  const end = base + 4096;
+  for (let va = end - 4096; va < end; va += 8) yield* g.store(va as Va, 0, 0);
 }
 
 /** Present entries of the tables. */

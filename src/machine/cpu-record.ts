@@ -84,9 +84,6 @@ export const vcpu = {
   pendingGp: at(102),
   /** Tables that were to be finished first and were forgotten, as Xen forgets them (src/hypervisor/upper.ts). */
   nLostTables: at(103),
-  /** TLB keys (shifted by 16) of live entries: not global, global. Owner only. */
-  tlbKey: at(104),
-  tlbGlobalKey: at(105),
   /** Top of the guest kernel's stack (stack_switch), where trap frames go; 0: none given, nothing is checked. */
   kernelSpLo: at(106),
   kernelSpHi: at(107),
@@ -109,6 +106,9 @@ export const vcpu = {
   lateExits: at(122),
   /** 1: the interrupts that wait were put off once, by choice. */
   eventLate: at(116),
+  /** TLB keys of live entries, as doubles (tlb-slot.ts): not global, and behind it global. Owner only. */
+  tlbKey: at(124),
+  tlbGlobalKey: at(126),
   /** Guest kernel's per-CPU words (64), laid out by guests. */
   guest: at(128),
   /** Batches that outlive a preemption point inside one grant or memory call (192 words). */

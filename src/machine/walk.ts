@@ -98,7 +98,7 @@ const refused = (rights: number, nx: number, access: number): boolean =>
   ((access & ACCESS_EXEC) !== 0 && nx < 0);
 
 /** Of a leaf entry's low word, what all levels allow, and their high words together (NX is the sign). */
-const answer = (lo: number, rights: number, nx: number): number =>
+export const answer = (lo: number, rights: number, nx: number): number =>
   (lo >>> 12) |
   ((rights & PAGE_RW) !== 0 && (lo & PAGE_DIRTY) !== 0 ? WALK_WRITE : 0) |
   ((lo & PAGE_GLOBAL) << GLOBAL_SHIFT) |

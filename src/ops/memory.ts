@@ -41,4 +41,6 @@ export const memory = acquire();
 
 /** The whole memory as 32-bit words; an address in the core is an index into it. */
 export const words = new Int32Array(memory.buffer);
+/** The same as 64-bit numbers, two words each. */
+export const doubles = new Float64Array(memory.buffer);
 export const TOTAL_WORDS = words.length;

@@ -5,7 +5,7 @@
  * Source: reference performance.md 1.5 (plain ops run the core at 0.2-0.6 of atomic C).
  */
 import { mark, markRange } from './dirty.js';
-import { words } from './memory.js';
+import { doubles, words } from './memory.js';
 
 const high = new Int32Array(1);
 const at = (a: number): number => words[a] as number;
@@ -67,6 +67,12 @@ export const st64 = (a: number, lo: number, hi: number): void => {
   mark(a + 1);
   words[a] = lo;
   words[a + 1] = hi;
+};
+/** Of an even address: both words as one number. */
+export const ldDouble = (a: number): number => doubles[a >>> 1] as number;
+export const stDouble = (a: number, v: number): void => {
+  mark(a);
+  doubles[a >>> 1] = v;
 };
 export const stPlain = st;
 export const stPlain64 = st64;

@@ -5,7 +5,7 @@
  * atomic one, `ld64` moves the eight bytes as a double, which is one load and spares two calls into the shim
  * (`npm run bench:native -- load`). Bits that would be no number go through the shim, for an engine may alter them.
  */
-import { memory, words } from './memory.js';
+import { doubles, memory, words } from './memory.js';
 import type { Ops } from './ops.js';
 import { bytes } from './shim.wat.gen.js';
 
@@ -14,7 +14,6 @@ const shim = instance.exports as unknown as Ops;
 
 export const { ld, st, cas, add, and, or, xchg, cas16, st64, cas64, fill, copy } = shim;
 
-const doubles = new Float64Array(memory.buffer);
 const double = new Float64Array(1);
 /** Low and high word of the last 64-bit answer. */
 const halves = new Int32Array(double.buffer);
@@ -27,7 +26,7 @@ function ld64Shim(a: number): number {
 function ld64Double(a: number): number {
   const d = doubles[a >>> 1] as number;
   double[0] = d;
-  return Number.isNaN(d) ? ld64Shim(a) : (halves[0] as number);
+  return Number.isNaN(d) ? ld64Shim(a) | 0 : (halves[0] as number);
 }
 export const ld64 = process.arch === 'x64' ? ld64Double : ld64Shim;
 /** On x86-64 a plain store is one, in order with the others; elsewhere it would be less than that. */

@@ -6,7 +6,7 @@
  * Source: DESIGN decision 3; reference performance.md 2.6. The pair of this file is `primitives.ts`.
  */
 import { HypervisorBug, MachineLost } from '../abi/errors.js';
-import { words } from '../ops/memory.js';
+import { doubles, words } from '../ops/memory.js';
 import * as ops from '../ops/wasm.js';
 import { actor, cpuIndex, REQ_ABORT, REQ_WAITS, type Cpu } from './actor.js';
 import { checkOrder, popHeld, pushHeld } from './held.js';
@@ -33,6 +33,10 @@ export const stOnce = ops.st;
 export const peek = (a: number): number => words[a] as number;
 export const poke = (a: number, v: number): void => {
   words[a] = v;
+};
+export const peekDouble = (a: number): number => doubles[a >>> 1] as number;
+export const pokeDouble = (a: number, v: number): void => {
+  doubles[a >>> 1] = v;
 };
 /** These claim freedom from races: what orders them is the lock or atomic around them, so plain accesses will do. */
 export const ld = peek;
@@ -158,6 +162,8 @@ function abortCheck(cpu: Cpu): void {
   copy,
   peek,
   poke,
+  peekDouble,
+  pokeDouble,
   touch,
   choose,
   lock,

@@ -80,6 +80,9 @@ export function choose(_cpu: Cpu, what: number, n: number): number {
 
 export const peek = ops.ld;
 export const poke = ops.st;
+/** Two words of the own record, or of its like, as one number. */
+export const peekDouble = ops.ldDouble;
+export const pokeDouble = ops.stDouble;
 /** The high word of the last `ld64` or `xchg64`; read it before the next primitive. */
 export const hi64 = ops.hi64;
 

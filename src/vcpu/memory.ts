@@ -4,6 +4,9 @@
  * Invariant: a hit looks at the own request word first, so a flush, pause or death asked for is honoured before the access.
  * Lock: none. Data words are racy by nature: every access is a ONCE access; stores are as ordered as the processor's own.
  * Source: DESIGN decisions 5, 6; reference performance.md 2.1, 2.2 (hit path and slow path apart, small functions).
+ *
+ * `| 0` after a slow path tells the engine that its answer is a 32-bit number, as the fast path's is: else it boxes both. For
+ * the same reason the two fields that every access reads are numbers from the start.
  */
 import { PAGE_WORDS, type Va } from '../abi/frames.js';
 import { PFEC_page_present } from '../abi/trap.js';
@@ -13,10 +16,12 @@ import {
   ACCESS_EXEC,
   ACCESS_READ,
   ACCESS_WRITE,
+  tlbFill,
   tlbInit,
   tlbMiss,
-  tlbRead,
-  tlbWrite,
+  tlbReads,
+  tlbWord,
+  tlbWrites,
   translate,
 } from '../machine/tlb.js';
 import { actor, cpuIndex, type Cpu } from '../sync/actor.js';
@@ -51,14 +56,17 @@ import { serveUrgent } from './border.js';
 import type { GuestCpu, GuestHandlers } from './guest-cpu.js';
 
 const PAGE_BYTES = 4096;
+/** An address' place in its page, of an aligned access of that many bits: tlbReads. */
+const OFFSET_64 = 0xff8;
+const OFFSET_32 = 0xffc;
 const COPIED = POINT_READ | POINT_ONCE;
 
 /** The memory half of a GuestCpu. */
 export abstract class GuestMemory {
-  readonly cpu: Cpu;
+  readonly cpu: Cpu = 0 as Cpu;
   protected readonly handlers: GuestHandlers;
   protected readonly request: number;
-  readonly #tlb: number;
+  readonly #tlb: number = 0;
 
   constructor(cpu: Cpu, handlers: GuestHandlers) {
     this.cpu = cpu;
@@ -69,15 +77,19 @@ export abstract class GuestMemory {
   }
 
   *load(va: Va): Steps<number> {
-    const w = peek(this.request) === 0 && (va & 7) === 0 ? tlbRead(this.cpu, this.#tlb, va) : -1;
-    if (w < 0) return yield* this.#loadSlow(va);
-    return yield* ld64(w);
+    const offset = va & OFFSET_64;
+    if (peek(actor.request(this.cpu)) !== 0 || !tlbReads(this.cpu, this.#tlb, va, offset)) {
+      return (yield* this.#loadSlow(va)) | 0;
+    }
+    return yield* ld64(tlbWord(this.#tlb, va, offset));
   }
 
   *load32(va: Va): Steps<number> {
-    const w = peek(this.request) === 0 && (va & 3) === 0 ? tlbRead(this.cpu, this.#tlb, va) : -1;
-    if (w < 0) return yield* this.#load32Slow(va);
-    return yield* ldOnce(w);
+    const offset = va & OFFSET_32;
+    if (peek(actor.request(this.cpu)) !== 0 || !tlbReads(this.cpu, this.#tlb, va, offset)) {
+      return (yield* this.#load32Slow(va)) | 0;
+    }
+    return yield* ldOnce(tlbWord(this.#tlb, va, offset));
   }
 
   *load16(va: Va): Steps<number> {
@@ -90,15 +102,19 @@ export abstract class GuestMemory {
   }
 
   *store(va: Va, lo: number, hi: number): Steps<void> {
-    const w = peek(this.request) === 0 && (va & 7) === 0 ? tlbWrite(this.cpu, this.#tlb, va) : -1;
-    if (w < 0) return yield* this.#storeSlow(va, lo, hi);
-    yield* stPlain64(w, lo, hi);
+    const offset = va & OFFSET_64;
+    if (peek(actor.request(this.cpu)) !== 0 || !tlbWrites(this.cpu, this.#tlb, va, offset)) {
+      return yield* this.#storeSlow(va, lo, hi);
+    }
+    yield* stPlain64(tlbWord(this.#tlb, va, offset), lo, hi);
   }
 
   *store32(va: Va, value: number): Steps<void> {
-    const w = peek(this.request) === 0 && (va & 3) === 0 ? tlbWrite(this.cpu, this.#tlb, va) : -1;
-    if (w < 0) return yield* this.#store32Slow(va, value);
-    yield* stPlain(w, value);
+    const offset = va & OFFSET_32;
+    if (peek(actor.request(this.cpu)) !== 0 || !tlbWrites(this.cpu, this.#tlb, va, offset)) {
+      return yield* this.#store32Slow(va, value);
+    }
+    yield* stPlain(tlbWord(this.#tlb, va, offset), value);
   }
 
   *store16(va: Va, value: number): Steps<void> {
@@ -228,10 +244,15 @@ export abstract class GuestMemory {
 
   *#storeSlow(va: Va, lo: number, hi: number): Steps<void> {
     if ((va & 7) !== 0) return yield* this.#storeBytes(va, 8, lo, hi);
-    const quiet = peek(this.request) === 0;
-    let w = quiet ? yield* tlbMiss(this.cpu, this.#tlb, va, ACCESS_WRITE) : yield* walkWrite(this.cpu, va);
-    if (w < 0) w = yield* this.#refused(va, { bytes: 8, lo, hi, exchange: false, oldLo: 0, oldHi: 0 });
+    let w = peek(this.request) === 0 ? tlbFill(this.cpu, this.#tlb, va, ACCESS_WRITE) : -1;
+    if (w < 0) w = (yield* this.#storeLong(va, lo, hi)) | 0;
     if (w >= 0) yield* stPlain64(w, lo, hi);
+  }
+
+  *#storeLong(va: Va, lo: number, hi: number): Steps<number> {
+    const quiet = peek(this.request) === 0;
+    const w = quiet ? yield* tlbMiss(this.cpu, this.#tlb, va, ACCESS_WRITE) : yield* walkWrite(this.cpu, va);
+    return w >= 0 ? w : yield* this.#refused(va, { bytes: 8, lo, hi, exchange: false, oldLo: 0, oldHi: 0 });
   }
 
   *#store32Slow(va: Va, value: number): Steps<void> {
@@ -270,6 +291,11 @@ export abstract class GuestMemory {
 
   /** A read that missed: the walk at once when nothing is asked of the vCPU. */
   *#read(va: Va): Steps<number> {
+    const w = peek(this.request) === 0 ? tlbFill(this.cpu, this.#tlb, va, ACCESS_READ) : -1;
+    return w >= 0 ? w : (yield* this.#readLong(va)) | 0;
+  }
+
+  *#readLong(va: Va): Steps<number> {
     const quiet = peek(this.request) === 0;
     if (!quiet) yield* serveUrgent(this.cpu);
     const w = quiet

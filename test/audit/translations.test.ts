@@ -11,7 +11,7 @@ import { FLUSH_CLOCK } from '../../src/machine/clock.js';
 import { vcpu } from '../../src/machine/cpu-record.js';
 import * as fr from '../../src/machine/frame.js';
 import { actor, REQ_FLUSH } from '../../src/sync/actor.js';
-import { peek, poke } from '../../src/sync/primitives.js';
+import { peek, peekDouble, poke, pokeDouble } from '../../src/sync/primitives.js';
 import { change, findings, Fixture, invariants, ofInvariant, only, pageVa } from './fixture.js';
 
 let x: Fixture;
@@ -24,10 +24,10 @@ beforeEach(() => {
 const unflushed = (domid: number, body: () => void): void => {
   const cpu = x.cpu(domid);
   const keys = [vcpu.tlbKey(cpu), vcpu.tlbGlobalKey(cpu)];
-  const before = keys.map(peek);
+  const before = keys.map(peekDouble);
   body();
   keys.forEach((a, i) => {
-    poke(a, before[i] ?? 0);
+    pokeDouble(a, before[i] ?? 0);
   });
 };
 const va = (page: number): string => `d2v0 TLB va 0x${pageVa(page).toString(16)}`;

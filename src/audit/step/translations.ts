@@ -11,8 +11,7 @@ import { domain, DOMDYING_alive, domidOf, type DomainRef } from '../../hyperviso
 import { vcpu } from '../../machine/cpu-record.js';
 import * as f from '../../machine/frame.js';
 import { TLB_SLOT_WORDS, TLB_SLOTS, tlbOf } from '../../machine/layout.js';
-import { TLB_FLAGS, TLB_OWNER, TLB_W_TAG } from '../../machine/tlb.js';
-import { WALK_MFN } from '../../machine/walk.js';
+import { slotIsLive, slotIsWritable, slotMfn, slotOwner, slotPage } from '../../machine/tlb-slot.js';
 import { actor, cpuIndex, REQ_FLUSH, REQ_KILL, type Cpu } from '../../sync/actor.js';
 import { peek } from '../../sync/primitives.js';
 import { frameLabel, ownerLabel, typeLabel } from '../view.js';
@@ -33,21 +32,18 @@ export const isPending = (cpu: Cpu): boolean => (peek(actor.request(cpu)) & REQ_
 /** Address of slot `i` if it is live, else 0. */
 function liveSlot(cpu: Cpu, i: number): number {
   const slot = tlbOf(cpuIndex(cpu)) + i * TLB_SLOT_WORDS;
-  if (peek(slot) === 0) return 0;
-  const key = peek(slot + 1) & ~0xffff;
-  return key === peek(vcpu.tlbKey(cpu)) || key === peek(vcpu.tlbGlobalKey(cpu)) ? slot : 0;
+  return slotIsLive(cpu, slot) ? slot : 0;
 }
 
 /** The frame of a live slot, or -1. */
 export function slotFrame(cpu: Cpu, i: number): Mfn {
   const slot = liveSlot(cpu, i);
-  return (slot === 0 ? -1 : peek(slot + TLB_FLAGS) & WALK_MFN) as Mfn;
+  return slot === 0 ? (-1 as Mfn) : slotMfn(slot);
 }
 
 /** Is slot `i` a live one of that frame? Most are not of the frame. */
 export function namesFrame(cpu: Cpu, i: number, mfn: Mfn): boolean {
-  const flags = peek(tlbOf(cpuIndex(cpu)) + i * TLB_SLOT_WORDS + TLB_FLAGS);
-  return (flags & WALK_MFN) === mfn && liveSlot(cpu, i) !== 0;
+  return slotMfn(tlbOf(cpuIndex(cpu)) + i * TLB_SLOT_WORDS) === mfn && liveSlot(cpu, i) !== 0;
 }
 
 /** A table in use, or a descriptor page: no guest may write to it. */
@@ -62,11 +58,11 @@ export function isProtected(mfn: Mfn): boolean {
 export function slotFault(cpu: Cpu, i: number, fresh: boolean): Finding | undefined {
   const slot = liveSlot(cpu, i);
   if (slot === 0) return undefined;
-  const mfn = (peek(slot + TLB_FLAGS) & WALK_MFN) as Mfn;
-  const writable = peek(slot + TLB_W_TAG) !== 0;
+  const mfn = slotMfn(slot);
+  const writable = slotIsWritable(slot);
   const now = peek(f.ownerWord(mfn));
   const c = peek(f.countInfo(mfn));
-  if (peek(slot + TLB_OWNER) !== now && (c & f.PGC_count_mask) !== 0 && (c & f.PGC_state) !== f.PGC_state_free) {
+  if (slotOwner(slot) !== now && (c & f.PGC_count_mask) !== 0 && (c & f.PGC_state) !== f.PGC_state_free) {
     return about(cpu, slot, 'I13', `the frame is another one since, of ${ownerLabel(f.ownerOf(now))}`);
   }
   if (writable && isProtected(mfn)) {
@@ -78,8 +74,8 @@ export function slotFault(cpu: Cpu, i: number, fresh: boolean): Finding | undefi
 }
 
 function about(cpu: Cpu, slot: number, rule: string, text: string): Finding {
-  const va = ((peek(slot + 1) & 0xffff) * 4294967296 + ((peek(slot) & -4096) >>> 0)).toString(16);
-  const mfn = (peek(slot + TLB_FLAGS) & WALK_MFN) as Mfn;
+  const va = slotPage(slot).toString(16);
+  const mfn = slotMfn(slot);
   const at = `${vcpuLabel(cpu)} TLB va 0x${va} -> ${frameLabel(mfn)}`;
   return finding(rule, `${at}: ${text}`, [at]);
 }

@@ -11,5 +11,5 @@ export { CHANGED_HANDS, STORED_NEXT, TAKEN_NEXT } from './kernels.js';
 
 const build: string = BUILD;
 
-export const { validateL1, unvalidateL1, updateL1, countPresent, listPresent, zeroPage, copyPage } =
+export const { walkFill, validateL1, unvalidateL1, updateL1, countPresent, listPresent, zeroPage, copyPage } =
   build === 'controlled' ? twin : wasmKernels();

@@ -16,6 +16,20 @@ export const TAKEN_NEXT = 1 << 17;
 
 export interface Kernels {
   /**
+   * A TLB miss: walks from the L4 `root` (-1: none) for `access` (ACCESS_*), setting A and D of the leaf, and says in the TLB slot
+   * `slot` what it found; `keys` is the address of vcpu.tlbKey. Answers the word of `va`, or -1 with nothing done where
+   * something is to be refused, is no memory, or is to be set above the leaf.
+   */
+  readonly walkFill: (
+    va: number,
+    root: number,
+    slot: number,
+    keys: number,
+    access: number,
+    frameTable: number,
+    frames: number,
+  ) => number;
+  /**
    * Takes the references of the present entries of the L1 at word `base`, from index `from` on, and stores each entry
    * adjusted ([X25]). Fast are frames of `owner` with no flag of `badLo`/`badHi`, and for writable entries frames that
    * are typed writable (validated) already. Answers ENTRIES, or the index it stopped at, perhaps with CHANGED_HANDS.

@@ -235,6 +235,90 @@
       (br $next))
     (unreachable))
 
+  ;; A TLB miss; one that has to set A or D of the leaf does it. Stops, with -1, at an entry that is not present, not the user's,
+  ;; no memory, or not accessed yet above the leaf, at a PSE bit there, at a write or fetch that is not allowed, and where it
+  ;; loses a race for A or D. Words of the slot: tlb-slot.ts.
+  (func (export "walkFill")
+    (param $va f64) (param $root i32) (param $slot i32) (param $keys i32) (param $access i32) (param $table i32)
+    (param $frames i32) (result i32)
+    (local $v i64) (local $at i32) (local $e i64) (local $all i64) (local $any i64) (local $mfn i32) (local $lo i32)
+    (local $want i32) (local $got i32) (local $tag f64) (local $base i32)
+    (if (i32.ge_u (local.get $root) (local.get $frames)) (then (return (i32.const -1))))
+    ;; an integer below 2^52, by way of the bits of 2^52 more
+    (local.set $v (i64.reinterpret_f64 (f64.add (local.get $va) (f64.const 0x1p52))))
+    (local.set $e
+      (i64.load (i32.or (i32.shl (local.get $root) (i32.const 12))
+        (i32.and (i32.wrap_i64 (i64.shr_u (local.get $v) (i64.const 36))) (i32.const 0xff8)))))
+    (local.set $all (local.get $e))
+    (local.set $any (local.get $e))
+    (local.set $mfn (i32.shr_u (i32.wrap_i64 (local.get $e)) (i32.const 12)))
+    (if (i32.ge_u (local.get $mfn) (local.get $frames)) (then (return (i32.const -1))))
+    (local.set $at
+      (i32.or (i32.shl (local.get $mfn) (i32.const 12))
+        (i32.and (i32.wrap_i64 (i64.shr_u (local.get $v) (i64.const 27))) (i32.const 0xff8))))
+    (local.set $e (i64.load (local.get $at)))
+    (local.set $all (i64.and (local.get $all) (local.get $e)))
+    (local.set $any (i64.or (local.get $any) (local.get $e)))
+    (local.set $mfn (i32.shr_u (i32.wrap_i64 (local.get $e)) (i32.const 12)))
+    (if (i32.ge_u (local.get $mfn) (local.get $frames)) (then (return (i32.const -1))))
+    (local.set $at
+      (i32.or (i32.shl (local.get $mfn) (i32.const 12))
+        (i32.and (i32.wrap_i64 (i64.shr_u (local.get $v) (i64.const 18))) (i32.const 0xff8))))
+    (local.set $e (i64.load (local.get $at)))
+    (local.set $all (i64.and (local.get $all) (local.get $e)))
+    (local.set $any (i64.or (local.get $any) (local.get $e)))
+    (if (i32.or (i32.ne (i32.and (i32.wrap_i64 (local.get $all)) (i32.const 0x25)) (i32.const 0x25))
+                (i32.and (i32.wrap_i64 (local.get $any)) (i32.const 0x80)))
+      (then (return (i32.const -1))))
+    (local.set $mfn (i32.shr_u (i32.wrap_i64 (local.get $e)) (i32.const 12)))
+    (if (i32.ge_u (local.get $mfn) (local.get $frames)) (then (return (i32.const -1))))
+    (local.set $at
+      (i32.or (i32.shl (local.get $mfn) (i32.const 12))
+        (i32.and (i32.wrap_i64 (i64.shr_u (local.get $v) (i64.const 9))) (i32.const 0xff8))))
+    (local.set $e (i64.load (local.get $at)))
+    (local.set $all (i64.and (local.get $all) (local.get $e)))
+    (local.set $any (i64.or (local.get $any) (local.get $e)))
+    (local.set $lo (i32.wrap_i64 (local.get $e)))
+    (local.set $mfn (i32.shr_u (local.get $lo) (i32.const 12)))
+    (if (i32.ge_u (local.get $mfn) (local.get $frames)) (then (return (i32.const -1))))
+    (if (i64.ne (i64.and (local.get $any) (i64.const 0x000fffff00000000)) (i64.const 0)) (then (return (i32.const -1))))
+    ;; what the access wants of all levels: present and user, a write also RW, a fetch no NX; what it sets: A, a write also D
+    (local.set $want (i32.or (i32.const 5) (i32.and (local.get $access) (i32.const 2))))
+    (if (i32.ne (i32.and (i32.wrap_i64 (local.get $all)) (local.get $want)) (local.get $want))
+      (then (return (i32.const -1))))
+    (if (i32.and (i32.shr_u (local.get $access) (i32.const 4))
+                 (i32.wrap_i64 (i64.shr_u (local.get $any) (i64.const 63))))
+      (then (return (i32.const -1))))
+    (local.set $want
+      (i32.or (i32.or (local.get $lo) (i32.const 0x20)) (i32.shl (i32.and (local.get $access) (i32.const 2)) (i32.const 5))))
+    (if (i32.ne (local.get $lo) (local.get $want))
+      (then
+        (if (i32.ne (i32.atomic.rmw.cmpxchg (local.get $at) (local.get $lo) (local.get $want)) (local.get $lo))
+          (then (return (i32.const -1))))))
+    ;; WALK_WRITE, bit 20: RW on all levels, and a dirty leaf; WALK_GLOBAL, bit 21; WALK_NX, bit 22
+    (local.set $got
+      (i32.or
+        (i32.or (local.get $mfn)
+          (i32.and (i32.const 0x100000)
+            (i32.and (i32.shl (i32.wrap_i64 (local.get $all)) (i32.const 19)) (i32.shl (local.get $want) (i32.const 14)))))
+        (i32.or (i32.shl (i32.and (local.get $lo) (i32.const 0x100)) (i32.const 13))
+                (i32.shl (i32.wrap_i64 (i64.shr_u (local.get $any) (i64.const 63))) (i32.const 22)))))
+    (local.set $tag
+      (f64.add (f64.sub (local.get $va) (f64.convert_i32_s (i32.and (i32.wrap_i64 (local.get $v)) (i32.const 0xfff))))
+        (f64.load (i32.add (i32.shl (local.get $keys) (i32.const 2))
+          (i32.and (i32.shr_u (local.get $got) (i32.const 18)) (i32.const 8))))))
+    (local.set $slot (i32.shl (local.get $slot) (i32.const 2)))
+    (local.set $base (i32.shl (local.get $mfn) (i32.const 10)))
+    (f64.store (local.get $slot) (local.get $tag))
+    (f64.store offset=8 (local.get $slot)
+      (select (local.get $tag) (f64.const 0) (i32.and (local.get $got) (i32.const 0x100000))))
+    (i32.store offset=16 (local.get $slot) (local.get $base))
+    (i32.store offset=20 (local.get $slot) (local.get $got))
+    (i32.store offset=24 (local.get $slot) (i32.add (local.get $root) (i32.const 1)))
+    (i32.store offset=28 (local.get $slot)
+      (i32.load offset=8 (i32.add (i32.shl (local.get $table) (i32.const 2)) (i32.shl (local.get $mfn) (i32.const 4)))))
+    (i32.or (local.get $base) (i32.shr_u (i32.and (i32.wrap_i64 (local.get $v)) (i32.const 0xfff)) (i32.const 2))))
+
   ;; Number of present entries of the table at $base.
   (func (export "countPresent") (param $base i32) (result i32)
     (local $p i32) (local $end i32) (local $a v128) (local $b v128) (local $one v128)

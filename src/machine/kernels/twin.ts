@@ -25,6 +25,7 @@ import {
   PGT_writable_page,
 } from '../frame.js';
 import type { Kernels } from './kernels.js';
+import { walkFill } from './twin-walk.js';
 
 const WRITABLE = PGT_writable_page | PGT_validated;
 const isWritable = (type: number): boolean => (type & (PGT_type_mask | PGT_validated)) === WRITABLE;
@@ -176,6 +177,7 @@ function copyPage(to: number, from: number): void {
 }
 
 export const twin: Kernels = Object.freeze({
+  walkFill,
   validateL1,
   unvalidateL1,
   updateL1,
