@@ -6,15 +6,17 @@ vi.hoisted(() => {
 });
 
 import type { Mfn } from '../../src/abi/frames.js';
+import { HypervisorBug } from '../../src/abi/errors.js';
 import { loadCatalog } from '../../src/lab/catalog.js';
 import { deaths, type DeathsReport } from '../../src/lab/deaths/campaign.js';
 import { DeathMachine } from '../../src/lab/deaths/machine.js';
-import type { ExploreGuests } from '../../src/lab/explore/guests.js';
+import type { ExploreGuests, SmallDomain, SmallVcpu } from '../../src/lab/explore/guests.js';
 import { readScenario } from '../../src/lab/scenario-file.js';
 import { countInfo, PGC_state, PGC_state_free } from '../../src/machine/frame.js';
 import { FRAMES } from '../../src/machine/layout.js';
 import type { Scenario } from '../../src/scenario/scenario.js';
 import { peek, poke } from '../../src/sync/primitives.js';
+import type { Steps } from '../../src/sync/steps.js';
 import { smallGuests } from '../../workers/small.js';
 
 const catalog = loadCatalog();
@@ -42,6 +44,31 @@ describe('deaths', () => {
   it('on several vCPUs of one domain, siblings and all', async () => {
     const r = await run(file('small/fork-exit'), ['zap-pte'], 40);
     expect(r).toMatchObject({ deaths: 40, complete: true });
+  });
+
+  it('do not hide a bug of the machine, whatever the design and whether anything died', () => {
+    const { name, seed, hypervisor, domains, extent, checks, small } = file('faults/exit');
+    if (small === undefined) throw new Error('not small');
+    const inner = smallGuests();
+    let broken = false;
+    function* build(...args: Parameters<ExploreGuests['build']>): Steps<SmallDomain> {
+      const d = yield* inner.build(...args);
+      for (const v of d.vcpus) {
+        const race = v.race.bind(v);
+        Object.assign(v, { race: (...r: Parameters<SmallVcpu['race']>) => spoiled(race(...r)) });
+      }
+      return d;
+    }
+    const spoiled = (body: () => Steps<void>): (() => Steps<void>) =>
+      function* (): Steps<void> {
+        if (broken) throw new HypervisorBug('spoiled');
+        yield* body();
+      };
+    const plan = { scenario: { name, seed, hypervisor, domains, extent, checks }, design: 'early-unpin', small };
+    const m = new DeathMachine({ ...plan, stepChecks: false }, { ...inner, build }, false);
+    expect(m.die(1).wrong).toEqual([]);
+    broken = true;
+    expect(m.die(1)).toMatchObject({ happened: false, wrong: ['spoiled'] });
   });
 
   it("after which a frame is held behind the hypervisor's back say so", () => {

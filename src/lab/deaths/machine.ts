@@ -25,7 +25,7 @@ import { SITES } from '../../fault/sites.js';
 import type { ExploreGuests, SmallDomain } from '../explore/guests.js';
 import type { ExplorePlan, Side } from '../explore/machine.js';
 import { mix } from '../fuzz/plan.js';
-import { InjectMachine, type Race } from '../inject/machine.js';
+import { InjectMachine, type Execution, type Race } from '../inject/machine.js';
 import { isGood } from '../inject/outcome.js';
 import { takeAllDown, type Stock } from '../reclaim.js';
 import type { MachinePlan } from '../run/messages.js';
@@ -88,11 +88,18 @@ export class DeathMachine {
     const seen: Seen = { lockHeld: false, buried: false };
     const e = this.#inject.execute([{ site, nth }], this.#race(seed, beside, seen));
     const happened = (e.faults[0]?.hits ?? 0) > 0;
-    const wrong = !happened || isGood(e.outcome) || (!this.#strict && e.outcome !== 'hung') ? [] : [...e.why];
+    const wrong = this.#wrong(e);
     for (const name of SITES) faultPlan(name, null);
     if (wrong.length === 0) wrong.push(...takeAllDown(seed, this.#stock()));
     const { lockHeld, buried } = seen;
     return { seed, site, happened, lockHeld, beside: buried, wrong };
+  }
+
+  /** A bug of the machine's, or a run that does not end, is nobody's design, and is one also when nothing died. */
+  #wrong(e: Execution): string[] {
+    if (e.bug !== '') return [e.bug];
+    if (e.hung !== '') return [e.hung];
+    return e.outcome === 'not exercised' || isGood(e.outcome) || !this.#strict ? [] : [...e.why];
   }
 
   #stock(): Stock {

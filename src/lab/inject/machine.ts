@@ -45,6 +45,9 @@ export interface Execution extends Judged {
   readonly reached: Readonly<Partial<Record<SiteName, number>>>;
   /** Domains that were destroyed because they, or a vCPU of theirs, died. */
   readonly deaths: readonly string[];
+  /** What the machine itself failed with, or who waited for ever: whatever the design, and whether a fault was met or not. */
+  readonly bug: string;
+  readonly hung: string;
 }
 
 export class InjectMachine {
@@ -87,7 +90,8 @@ export class InjectMachine {
     const deaths: string[] = [];
     const late = ended.bug === '' ? this.#aftermath.clear(deaths) : '';
     const reached = Object.fromEntries(SITES.map((s) => [s, faultCounts(s).seen] as const).filter(([, n]) => n > 0));
-    return { ...this.#judged(ended, late, faults()), faults: faults(), reached, deaths };
+    const bug = ended.bug === '' ? late : ended.bug;
+    return { ...this.#judged({ ...ended, bug }, faults()), faults: faults(), reached, deaths, bug, hung: ended.hung };
   }
 
   #withRoom(): ExploreGuests {
@@ -138,10 +142,10 @@ export class InjectMachine {
     });
   }
 
-  #judged(ended: { hung: string; bug: string }, late: string, faults: readonly { hits: number }[]): Judged {
+  #judged(ended: { hung: string; bug: string }, faults: readonly { hits: number }[]): Judged {
     const injected = faults.every((f) => f.hits > 0);
-    if (ended.bug !== '' || late !== '') {
-      const bug = ended.bug === '' ? late : ended.bug;
+    const { bug } = ended;
+    if (bug !== '') {
       return judge({ injected, hung: '', bug, violations: [], kept: [], stock: [], normal: [] });
     }
     const reports = this.#reports();
