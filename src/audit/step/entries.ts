@@ -31,7 +31,8 @@ function heldBy(table: Mfn, level: number, i: number): Mfn {
   if ((lo & PAGE_PRESENT) === 0) return -1 as Mfn;
   if (level === L4 && i >= ROOT_XEN_FIRST && i <= ROOT_XEN_LAST) return -1 as Mfn;
   const mfn = entryMfn(lo, peek(at + 1), FRAMES);
-  if (mfn < 0 || mfn === table || f.ownerOf(peek(f.ownerWord(mfn))) === DOMID_IO) return -1 as Mfn;
+  // A table above L1 that links to itself holds nothing by that; an L1 maps itself like any other frame.
+  if (mfn < 0 || (mfn === table && level > 1) || f.ownerOf(peek(f.ownerWord(mfn))) === DOMID_IO) return -1 as Mfn;
   return mfn;
 }
 
