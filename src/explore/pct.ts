@@ -22,9 +22,10 @@ function highest(view: View, priority: readonly number[]): number {
   return best;
 }
 
-export function pct(seed: number, depth: number): Strategy {
+/** `length`: steps that the first execution is taken to have. */
+export function pct(seed: number, depth: number, length = FIRST_LENGTH): Strategy {
   const random = xorshift(seed);
-  let longest = FIRST_LENGTH;
+  let longest = length;
   let executions = 0;
   let last = 0;
   let priority: number[] = [];
@@ -39,8 +40,8 @@ export function pct(seed: number, depth: number): Strategy {
       const k = random() % (i + 1);
       [priority[i], priority[k]] = [priority[k]!, priority[i]!];
     }
-    const length = executions++ === 0 ? FIRST_LENGTH : longest;
-    changes = Array.from({ length: depth - 1 }, () => 1 + (random() % length)).sort((a, b) => a - b);
+    executions++;
+    changes = Array.from({ length: depth - 1 }, () => 1 + (random() % longest)).sort((a, b) => a - b);
     lowest = last = 0;
   };
 

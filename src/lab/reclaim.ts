@@ -3,7 +3,7 @@
  * and every frame back in the end.
  *
  * Invariant: what is left of a domain afterwards is a sentence; a zombie is none as long as somebody else refers to a frame
- * of its.
+ * of its. While there is a zombie, whoever is destroyed next is destroyed in the smallest parts, with a look after each.
  * Lock: none; no vCPU runs.
  */
 import { ERESTART } from '../abi/errno.js';
@@ -18,6 +18,7 @@ import { vcpu } from '../machine/cpu-record.js';
 import { actor, CONTROL, MODE_OFF, type Cpu } from '../sync/actor.js';
 import { peek, poke, run } from '../sync/primitives.js';
 import { mix } from './fuzz/plan.js';
+import { anyZombie, zombieSentences } from './zombies.js';
 
 /** Calls a destruction may need: each does some work ([I19]). */
 const MAX_ROUNDS = 200_000;
@@ -44,26 +45,53 @@ export const sentences = (when: string): string[] =>
 export const destructionOrder = (seed: number): DomainRef[] =>
   liveDomains().sort((a, b) => mix(seed, 1000 + domidOf(a)) - mix(seed, 1000 + domidOf(b)));
 
-/** Destroys `d`, in as many calls as it takes; answers the last one's. */
-export function destroyWhole(d: DomainRef): number {
+/** Destroys `d`, in as many calls as it takes, `after` asked for what is wrong between them; answers the last one's. */
+export function destroyWhole(d: DomainRef, after: () => readonly string[] = () => []): number {
   for (const v of vcpusOf(d)) poke(actor.mode(v), MODE_OFF);
   for (let i = 0; i < MAX_ROUNDS; i++) {
     poke(vcpu.quantumLeft(CONTROL), peek(globals.quantum));
     const rc = run(() => destroyDomain(CONTROL, d));
-    if (rc !== -ERESTART) return rc;
+    if (rc !== -ERESTART || after().length > 0) return rc;
   }
   return -ERESTART;
 }
 
-/** Destroys every domain with an audit before and after each; sentences about what is wrong, or still there in the end. */
-export function takeAllDown(seed: number, stock: Stock): string[] {
+/** Parts of one destruction after which zombies are looked at; the rest of them goes in one. */
+const LOOKS = 1_000;
+
+/** Destroys `d` piece by piece: a zombie vanishes with the last reference, not before and not later. */
+function destroyInParts(d: DomainRef, who: string, seen: () => void): { rc: number; wrong: readonly string[] } {
+  const quantum = peek(globals.quantum);
+  let wrong: readonly string[] = [];
+  let looks = 0;
+  poke(globals.quantum, 1);
+  const rc = destroyWhole(d, () => {
+    if (++looks > LOOKS || !anyZombie()) poke(globals.quantum, quantum);
+    else {
+      seen();
+      wrong = zombieSentences(`while ${who} was destroyed, after part ${String(looks)}`);
+    }
+    return wrong;
+  });
+  poke(globals.quantum, quantum);
+  return { rc, wrong };
+}
+
+/**
+ * Destroys every domain with an audit before and after each; sentences about what is wrong, or still there in the end.
+ * `seen` hears of each look at a zombie.
+ */
+export function takeAllDown(seed: number, stock: Stock, seen: () => void = () => undefined): string[] {
   const wrong = sentences('before the destruction');
   for (const d of destructionOrder(seed)) {
     if (wrong.length > 0) return wrong;
     const who = `d${String(domidOf(d))}`;
-    const rc = destroyWhole(d);
-    if (rc !== 0) wrong.push(`destruction of ${who} answered ${String(rc)}`);
-    else wrong.push(...sentences(`after the destruction of ${who}`));
+    const parts = anyZombie() ? destroyInParts(d, who, seen) : { rc: destroyWhole(d), wrong: [] };
+    const when = `after the destruction of ${who}`;
+    wrong.push(...parts.wrong);
+    if (wrong.length > 0) continue;
+    if (parts.rc !== 0) wrong.push(`destruction of ${who} answered ${String(parts.rc)}`);
+    else wrong.push(...sentences(when), ...zombieSentences(when));
   }
   return wrong.length > 0 ? wrong : leftovers(stock);
 }

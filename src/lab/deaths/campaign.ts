@@ -1,17 +1,19 @@
 /**
- * A campaign of deaths: its share for every design of every small scenario, each in a thread of its own.
+ * A campaign of deaths: its share for every design of every small scenario in each build, each on a machine of its own.
  *
- * Invariant: a design gets the deaths that are its part whatever the number of threads; its seeds begin at the campaign's, or far from it.
- * What refuses to run, or could not be killed often enough, is named.
+ * Invariant: a design gets the deaths that are its part whatever the number of threads; its seeds begin at the campaign's,
+ * or far from it. What refuses to run, or could not be killed often enough, or lost its machine, is named.
  * Lock: none.
  */
 import { LabError } from '../../abi/errors.js';
 import type { Scenario } from '../../scenario/scenario.js';
-import { runDeaths, type DeathCounts, type DeathJob, type DeathResult } from './thread.js';
+import { runJob, type SmallBuild } from '../small/job.js';
+import { NO_DEATHS, type DeathCounts, type DeathJob, type DeathResult } from './thread.js';
 
 export interface DeathsOptions {
   readonly deaths: number;
   readonly seed: number;
+  readonly builds: readonly SmallBuild[];
   readonly workers: number;
   readonly stop: AbortSignal;
   readonly onProgress: (deaths: number) => void;
@@ -20,7 +22,12 @@ export interface DeathsOptions {
 export interface DeathsRow extends DeathResult {
   readonly scenario: string;
   readonly design: string;
+  readonly build: SmallBuild;
   readonly asked: number;
+  /** First seed of the part. */
+  readonly seed: number;
+  /** Why its machine was lost, which is no verdict; '' when it was not. */
+  readonly lost: string;
 }
 
 export interface DeathsReport extends DeathCounts {
@@ -36,6 +43,7 @@ const SEEDS_APART = 1_000_003;
 interface Part {
   readonly s: Scenario;
   readonly design: string;
+  readonly build: SmallBuild;
   readonly asked: number;
   /** Of its first death. */
   readonly seed: number;
@@ -55,15 +63,25 @@ export async function deaths(scenarios: readonly Scenario[], o: DeathsOptions): 
   const lane = async (): Promise<void> => {
     for (let p = queue.shift(); p !== undefined && Atomics.load(stop, 0) === 0; p = queue.shift()) {
       const part = p;
-      const result = await runDeaths(jobOf(part), part.s.memoryMib, stop, (n) => {
-        under.set(part, n);
-        tell();
+      const end = await runJob<DeathJob, number, DeathResult>({
+        build: part.build,
+        entry: 'deaths',
+        job: jobOf(part),
+        mib: part.s.memoryMib,
+        stop,
+        progress: (n) => {
+          under.set(part, n);
+          tell();
+        },
       });
-      under.set(part, result.deaths);
+      const { design, build, asked, seed } = part;
+      const row = { scenario: part.s.name, design, build, asked, seed };
+      if ('lost' in end) rows.push({ ...row, ...NO_DEATHS, refused: '', failure: undefined, lost: end.lost });
+      else rows.push({ ...row, ...end.result, lost: '' });
+      under.set(part, rows.at(-1)?.deaths ?? 0);
       tell();
-      rows.push({ scenario: part.s.name, design: part.design, asked: part.asked, ...result });
       // What comes after a failure is not looked at.
-      if (result.failure !== undefined) abort();
+      if ('lost' in end || end.result.failure !== undefined) abort();
     }
   };
   try {
@@ -75,9 +93,10 @@ export async function deaths(scenarios: readonly Scenario[], o: DeathsOptions): 
   return { seed: o.seed, ...sumOf(rows), rows, complete: rows.length === parts.length && rows.every(whole) };
 }
 
-const whole = (r: DeathsRow): boolean => r.failure === undefined && (r.refused !== '' || r.deaths >= r.asked);
+const whole = (r: DeathsRow): boolean =>
+  r.failure === undefined && r.lost === '' && (r.refused !== '' || r.deaths >= r.asked);
 
-/** Equal parts for all that is not expected to refuse. */
+/** Equal parts for all that is not expected to refuse, in each build. */
 function partsOf(scenarios: readonly Scenario[], o: DeathsOptions): Part[] {
   const all = scenarios.flatMap((s) => {
     if (s.small === undefined) {
@@ -85,7 +104,9 @@ function partsOf(scenarios: readonly Scenario[], o: DeathsOptions): Part[] {
         hint: 'such as guests/scenarios/faults/exit.yaml',
       });
     }
-    return s.designs.filter((d) => s.expect[d]?.kind !== 'refused').map((design) => ({ s, design }));
+    return s.designs
+      .filter((d) => s.expect[d]?.kind !== 'refused')
+      .flatMap((design) => o.builds.map((build) => ({ s, design, build })));
   });
   const part = (i: number): number => Math.floor(o.deaths / all.length) + (i < o.deaths % all.length ? 1 : 0);
   return all.map((p, i) => ({ ...p, asked: part(i), seed: (o.seed + i * SEEDS_APART) >>> 0 }));
@@ -115,6 +136,7 @@ function sumOf(rows: readonly DeathCounts[]): DeathCounts {
     domains: sum('domains'),
     lockHeld: sum('lockHeld'),
     beside: sum('beside'),
+    zombies: sum('zombies'),
     tooLate: sum('tooLate'),
   };
 }

@@ -10,7 +10,7 @@
 import { ERESTART } from '../../abi/errno.js';
 import { HypervisorBug, MachineLost } from '../../abi/errors.js';
 import type { Wait } from '../../explore/program.js';
-import { domain, findDomain, vcpuDead, vcpuOf, type DomainRef } from '../../hypervisor/domain.js';
+import { domain, DOMDYING_dead, findDomain, vcpuDead, vcpuOf, type DomainRef } from '../../hypervisor/domain.js';
 import { destroyDomain } from '../../hypervisor/domctl.js';
 import { reapDomains } from '../../hypervisor/reap.js';
 import { actor, CONTROL, MODE_GUEST, MODE_OFF } from '../../sync/actor.js';
@@ -34,7 +34,7 @@ export class Aftermath {
 
   /** Those of a deadlock who are not of a dying domain: its own waiters die with it. */
   stuck(waits: readonly Wait[]): Wait[] {
-    const dying = this.#machine.domains.filter((d) => this.#dies(d.built.words.domid)).map((d) => d.spec.name);
+    const dying = this.#machine.domains.filter((d) => this.dies(d.built.words.domid)).map((d) => d.spec.name);
     return waits.filter((w) => {
       const side = this.#machine.sides[w.body];
       return side === undefined || !dying.some((name) => side.name.startsWith(`${name}.`));
@@ -47,7 +47,7 @@ export class Aftermath {
       for (let round = 0; round < 2; round++) {
         for (const d of this.#machine.domains) this.#bury(d.spec.name, d.built.words.domid, deaths);
         for (const d of this.#machine.domains) {
-          if (isWhole(d.built.words) && !this.#dies(d.built.words.domid)) d.built.vcpus.forEach(settled);
+          if (isWhole(d.built.words) && !this.dies(d.built.words.domid)) d.built.vcpus.forEach(settled);
         }
       }
       run(() => reapDomains(CONTROL));
@@ -58,11 +58,18 @@ export class Aftermath {
     }
   }
 
-  #dies(domid: number): boolean {
+  /** Whether the control plane is to take the domain away. */
+  dies(domid: number): boolean {
     const d = run(() => findDomain(domid));
     if (d === 0 || peek(domain.shuttingDown(d)) !== 0) return false;
     if (peek(domain.destroyAsked(d)) !== 0) return true;
     return this.#vcpusOf(domid).some((v) => vcpuDead(v.cpu));
+  }
+
+  /** The same, and nobody has done it yet. */
+  due(domid: number): boolean {
+    const d = run(() => findDomain(domid));
+    return this.dies(domid) && peek(domain.dying(d)) !== DOMDYING_dead;
   }
 
   #vcpusOf(domid: number): readonly SmallVcpu[] {
@@ -70,7 +77,7 @@ export class Aftermath {
   }
 
   #bury(name: string, domid: number, deaths: string[]): void {
-    if (!this.#dies(domid)) return;
+    if (!this.dies(domid)) return;
     const d = run<DomainRef>(() => findDomain(domid));
     deaths.push(name);
     this.#vcpusOf(domid).forEach((_, i) => {

@@ -35,6 +35,8 @@ export interface SmallVcpu {
 export interface SmallDomain {
   readonly words: DomainWords;
   readonly vcpus: readonly SmallVcpu[];
+  /** What a thread of a vCPU is told of the domain: plain data. */
+  readonly start?: unknown;
 }
 
 export interface ExploreGuests {

@@ -110,6 +110,15 @@ export class ExploreMachine {
     return `actor ${String(index)}`;
   }
 
+  /** Which vCPU a side is, and what a thread of its own is told of its domain. */
+  placeOf(side: Side): { domain: string; domid: number; id: number; start: unknown } {
+    for (const { spec, built } of this.domains) {
+      const id = built.vcpus.findIndex((v) => v.cpu === side.cpu);
+      if (id >= 0) return { domain: spec.name, domid: built.words.domid, id, start: built.start };
+    }
+    throw new HypervisorBug(`${side.name} is no vCPU`);
+  }
+
   /** The start of an execution. */
   reset(): void {
     this.snapshot.restore();

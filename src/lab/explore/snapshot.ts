@@ -15,12 +15,17 @@ import {
   isDirty,
 } from '../../ops/dirty.js';
 import { TOTAL_WORDS, words } from '../../ops/memory.js';
+import { BUILD } from '../../sync/primitives.js';
 
 /** Words from `from` on. */
 export interface Range {
   readonly from: number;
   readonly words: number;
 }
+
+/** The parallel build's ops write no log. */
+const build: string = BUILD;
+const UNLOGGED = build !== 'controlled';
 
 /** Number of the snapshot whose machine is in the memory: another one's is put back whole. */
 let present = 0;
@@ -45,7 +50,7 @@ export class Snapshot {
 
   restore(): void {
     const base = this.#base;
-    if (dirtyOverflow() || present !== this.#id) words.set(base);
+    if (UNLOGGED || dirtyOverflow() || present !== this.#id) words.set(base);
     else {
       const n = dirtyCount();
       for (let i = 0; i < n; i++) {

@@ -15,6 +15,7 @@ import type { Picker } from '../../explore/strategy.js';
 import { faultAdd, faultCounts, faultInit, FAULT_WORDS, ruleCounts } from '../../fault/plan.js';
 import { SITES, type SiteName } from '../../fault/sites.js';
 import { domain, findDomain } from '../../hypervisor/domain.js';
+import { globals } from '../../hypervisor/globals.js';
 import { cpuIndex } from '../../sync/actor.js';
 import { peek, run } from '../../sync/primitives.js';
 import type { DomainSpec, FaultSpec } from '../../scenario/scenario.js';
@@ -22,9 +23,11 @@ import type { Steps } from '../../sync/steps.js';
 import { Aftermath } from '../explore/aftermath.js';
 import type { ExploreGuests, SmallDomain } from '../explore/guests.js';
 import { ExploreMachine, type ExplorePlan, type Side } from '../explore/machine.js';
+import type { Stock } from '../reclaim.js';
 import { reserveArena } from '../run/build-guest.js';
 import { crash, isWhole, warnings } from '../run/life.js';
 import type { MachinePlan } from '../run/messages.js';
+import { anyZombie, zombies } from '../zombies.js';
 import { judge, type Judged, type PageStock } from './outcome.js';
 import { ruleOf } from './spec.js';
 
@@ -36,6 +39,15 @@ export interface Race {
   readonly picker: () => Picker;
   readonly body: (side: Side) => () => Steps<void>;
 }
+/** How the sides of an execution came to their end: '' for both, or what did not end, or a broken invariant of ours. */
+export interface Ended {
+  readonly hung: string;
+  readonly bug: string;
+  /** Actors were stopped where they were: what stands there cannot be audited. */
+  readonly broken?: boolean;
+}
+/** Has the sides run elsewhere. */
+export type Runner = () => Ended;
 const FIXED: Race = { picker: () => roundRobin(WHOLE), body: (side) => side.body };
 
 export interface Execution extends Judged {
@@ -53,31 +65,39 @@ export interface Execution extends Judged {
 export class InjectMachine {
   readonly #plan: ExplorePlan;
   readonly #guests: ExploreGuests;
-  readonly #machine: ExploreMachine;
+  readonly machine: ExploreMachine;
   readonly #loop: Loop;
-  readonly #aftermath: Aftermath;
+  readonly aftermath: Aftermath;
   /** Where the fault table lies: reserved before the snapshot, so that nobody else has it afterwards. */
   #table = 0;
-  #normal: readonly PageStock[] = [];
+  #freeFrames = 0;
+  /** Ends without faults, one for each time that `normal` was asked. */
+  readonly #normal: PageStock[][] = [];
 
   constructor(plan: ExplorePlan, guests: ExploreGuests) {
     this.#plan = plan;
     this.#guests = guests;
-    this.#machine = new ExploreMachine(plan, this.#withRoom());
-    this.#loop = new Loop(this.#machine.sides.length);
-    this.#aftermath = new Aftermath(this.#machine);
+    this.machine = new ExploreMachine(plan, this.#withRoom());
+    this.#loop = new Loop(this.machine.sides.length);
+    this.aftermath = new Aftermath(this.machine);
   }
 
-  /** What happens without faults; to be asked first. */
-  normal(): Execution {
-    const e = this.execute([]);
-    this.#normal = this.#stock(this.#reports());
+  /** What there was before the first domain. */
+  get stock(): Stock {
+    const cpus = this.machine.domains.flatMap((d) => d.built.vcpus.map((v) => v.cpu));
+    return { cpus, freeFrames: this.#freeFrames, firstFrame: 1 };
+  }
+
+  /** What happens without faults; to be asked first, and again where the schedule has a say in it. */
+  normal(race: Race | Runner = FIXED): Execution {
+    const e = this.execute([], race);
+    this.#normal.push(this.#stock(this.#reports()));
     return e;
   }
 
   /** One execution with these faults, in the fixed order or under `race`. */
-  execute(specs: readonly FaultSpec[], race: Race = FIXED): Execution {
-    this.#machine.reset();
+  execute(specs: readonly FaultSpec[], race: Race | Runner = FIXED): Execution {
+    this.machine.reset();
     faultInit(this.#table);
     const rules = specs.map((s) =>
       faultAdd(
@@ -85,10 +105,10 @@ export class InjectMachine {
         ruleOf(s, (d, v) => this.#actorsOf(d, v), true),
       ),
     );
-    const ended = this.#race(race);
+    const ended = typeof race === 'function' ? race() : this.#race(race);
     const faults = (): { seen: number; hits: number }[] => rules.map((r) => ruleCounts(r));
     const deaths: string[] = [];
-    const late = ended.bug === '' ? this.#aftermath.clear(deaths) : '';
+    const late = ended.bug === '' && ended.broken !== true ? this.aftermath.clear(deaths) : '';
     const reached = Object.fromEntries(SITES.map((s) => [s, faultCounts(s).seen] as const).filter(([, n]) => n > 0));
     const bug = ended.bug === '' ? late : ended.bug;
     return { ...this.#judged({ ...ended, bug }, faults()), faults: faults(), reached, deaths, bug, hung: ended.hung };
@@ -96,25 +116,26 @@ export class InjectMachine {
 
   #withRoom(): ExploreGuests {
     const guests = this.#guests;
-    const keep = (at: number): void => {
+    const first = (at: number): void => {
       this.#table = at;
+      this.#freeFrames = peek(globals.freeFrames);
     };
     function* build(plan: MachinePlan, d: DomainSpec): Steps<SmallDomain> {
-      if (d === plan.scenario.domains[0]) keep(yield* reserveArena(FAULT_WORDS));
+      if (d === plan.scenario.domains[0]) first(yield* reserveArena(FAULT_WORDS));
       return yield* guests.build(plan, d);
     }
     return { ...guests, build };
   }
 
   #actorsOf(name: string | undefined, vcpu: number | undefined): number[] {
-    return this.#machine.domains
+    return this.machine.domains
       .filter((d) => name === undefined || d.spec.name === name)
       .flatMap((d) => d.built.vcpus.filter((_, i) => vcpu === undefined || i === vcpu))
       .map((v) => cpuIndex(v.cpu));
   }
 
-  #race(race: Race): { hung: string; bug: string } {
-    const bodies = this.#machine.sides.map((s) => race.body(s));
+  #race(race: Race): Ended {
+    const bodies = this.machine.sides.map((s) => race.body(s));
     const o: Outcome = this.#loop.execute(bodies, race.picker(), this.#plan.small.bound);
     if (o.kind === 'threw') return { hung: '', bug: o.error instanceof Error ? o.error.message : String(o.error) };
     if (o.kind === 'bound') return { hung: `not over after ${String(o.steps)} steps`, bug: '' };
@@ -123,18 +144,18 @@ export class InjectMachine {
 
   /** A deadlock, unless everybody who waits is of a domain that dies. */
   #waits(o: Extract<Outcome, { kind: 'deadlock' }>): string {
-    const stuck = this.#aftermath.stuck(o.waits);
+    const stuck = this.aftermath.stuck(o.waits);
     return stuck.length === 0 ? '' : formatWaits(stuck);
   }
 
   #reports(): readonly GuestReport[] {
-    const whole = this.#machine.domains.map((d) => d.built.words).filter(isWhole);
+    const whole = this.machine.domains.map((d) => d.built.words).filter(isWhole);
     return this.#guests.reports(whole.map((w) => w.domid));
   }
 
   #stock(reports: readonly GuestReport[]): PageStock[] {
     return reports.flatMap((r) => {
-      const name = this.#machine.domains.find((d) => d.built.words.domid === r.domid)?.spec.name ?? '';
+      const name = this.machine.domains.find((d) => d.built.words.domid === r.domid)?.spec.name ?? '';
       const d = run(() => findDomain(r.domid));
       if (r.stock === undefined || d === 0) return [];
       const { framed, ...stock } = r.stock;
@@ -142,14 +163,14 @@ export class InjectMachine {
     });
   }
 
-  #judged(ended: { hung: string; bug: string }, faults: readonly { hits: number }[]): Judged {
+  #judged(ended: Ended, faults: readonly { hits: number }[]): Judged {
     const injected = faults.every((f) => f.hits > 0);
-    const { bug } = ended;
-    if (bug !== '') {
-      return judge({ injected, hung: '', bug, violations: [], kept: [], stock: [], normal: [] });
+    const { bug, hung } = ended;
+    if (bug !== '' || ended.broken === true) {
+      return judge({ injected, hung, bug, violations: [], kept: [], stock: [], normals: [] });
     }
     const reports = this.#reports();
-    const all = this.#machine.domains.map((d) => d.built.words);
+    const all = this.machine.domains.map((d) => d.built.words);
     const violations = [
       ...auditMachine(this.#plan.scenario.checks, reports),
       ...all.flatMap(crash),
@@ -157,17 +178,19 @@ export class InjectMachine {
       ...this.#zombies(),
     ];
     const kept = reports.flatMap((r) => r.handles.filter((h) => h.willRelease).map((h) => h.who));
-    return judge({ injected, ...ended, violations, kept, stock: this.#stock(reports), normal: this.#normal });
+    return judge({ injected, ...ended, violations, kept, stock: this.#stock(reports), normals: this.#normal });
   }
 
-  /** A destroyed domain that still has frames although nobody has a handle on any. */
+  /** Destroyed domains that are still there: whoever refers to their frames keeps them, and nobody else may. */
   #zombies(): GuestReport['violations'] {
-    return this.#machine.domains.flatMap(({ spec, built }) => {
-      const d = run(() => findDomain(built.words.domid));
-      if (d === 0 || isWhole(built.words) || peek(domain.shuttingDown(d)) !== 0) return [];
-      const left = peek(domain.totPages(d));
-      const detail = `${spec.name} was destroyed and still has ${String(left)} frames`;
-      return [{ invariant: 'zombie', detail, holders: [], severity: 'leaked' as const }];
-    });
+    if (!anyZombie()) return [];
+    const { found, orphans } = zombies();
+    return [
+      ...found.map(({ domid, holders }) => {
+        const detail = `d${String(domid)} was destroyed and is still there`;
+        return { invariant: 'zombie', detail, holders, severity: holders.length > 0 ? 'degraded' : 'leaked' } as const;
+      }),
+      ...orphans.map((detail) => ({ invariant: 'zombie', detail, holders: [], severity: 'broken' as const })),
+    ];
   }
 }

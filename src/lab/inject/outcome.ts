@@ -40,8 +40,8 @@ export interface Evidence {
   /** Handles that a named holder keeps and will release. */
   readonly kept: readonly string[];
   readonly stock: readonly PageStock[];
-  /** The same without faults. */
-  readonly normal: readonly PageStock[];
+  /** The same without faults: one, or what several schedules came to. */
+  readonly normals: readonly (readonly PageStock[])[];
 }
 
 export interface Judged {
@@ -68,7 +68,7 @@ export function judge(e: Evidence): Judged {
     if (o !== undefined) add(o, [`${v.invariant} ${v.detail}`, ...v.holders].join('; '));
   }
   for (const who of e.kept) add('degraded', who);
-  for (const [o, text] of lost(e.stock, e.normal)) add(o, text);
+  for (const [o, text] of least(e.normals.map((n) => lost(e.stock, n)))) add(o, text);
   return { outcome, why };
 }
 
@@ -79,8 +79,16 @@ function ofViolation(v: Violation): OutcomeName | undefined {
   return v.severity === 'leaked' || v.invariant === 'I10' ? 'leaked' : 'corrupted';
 }
 
+type Losses = readonly [OutcomeName, string][];
+
+/** The schedule without faults that this run is most like. */
+const least = (all: readonly Losses[]): Losses => {
+  const worst = (l: Losses): number => Math.max(-1, ...l.map(([o]) => OUTCOMES.indexOf(o)));
+  return all.reduce<Losses | undefined>((a, b) => (a === undefined || worst(b) < worst(a) ? b : a), undefined) ?? [];
+};
+
 /** Pages that are not where they were without the faults. */
-function lost(now: readonly PageStock[], normal: readonly PageStock[]): [OutcomeName, string][] {
+function lost(now: readonly PageStock[], normal: readonly PageStock[]): Losses {
   const out: [OutcomeName, string][] = [];
   for (const s of now) {
     const n = normal.find((x) => x.domain === s.domain);

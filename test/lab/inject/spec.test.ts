@@ -42,7 +42,7 @@ describe('a fault as text', () => {
 });
 
 describe('a run is called', () => {
-  const nothing: Evidence = { injected: true, hung: '', bug: '', violations: [], kept: [], stock: [], normal: [] };
+  const nothing: Evidence = { injected: true, hung: '', bug: '', violations: [], kept: [], stock: [], normals: [] };
   const of = (e: Partial<Evidence>): string => judge({ ...nothing, ...e }).outcome;
   const found = (invariant: string, severity: Violation['severity'], detail = ''): Violation => ({
     invariant,
@@ -77,12 +77,13 @@ describe('a run is called', () => {
     ['clean', { violations: [found('warning', 'broken', 'the kernel of dom0 warned 1 times: grantUnmap')] }],
     ['corrupted', { violations: [found('warning', 'broken', 'the kernel of dom0 warned 1 times: oops')] }],
     ['degraded', { kept: ['the grant driver'] }],
-    ['leaked', { stock: [stock(9, 0, 0, 0)], normal: [stock(10, 0, 0, 0)] }],
-    ['leaked', { stock: [stock(9, 1, 0, 0)], normal: [stock(10, 0, 0, 0)] }],
-    ['leaked', { stock: [stock(10, 0, 0, 0, 1)], normal: [stock(10, 0, 0, 0)] }],
-    ['degraded', { stock: [stock(9, 1, 1, 0)], normal: [stock(10, 0, 0, 0)] }],
-    ['clean', { stock: [stock(9, 0, 0, 1)], normal: [stock(10, 0, 0, 0)] }],
-    ['clean', { stock: [stock(12, 0, 0, 0)], normal: [stock(10, 0, 0, 0)] }],
+    ['leaked', { stock: [stock(9, 0, 0, 0)], normals: [[stock(10, 0, 0, 0)]] }],
+    ['leaked', { stock: [stock(9, 1, 0, 0)], normals: [[stock(10, 0, 0, 0)]] }],
+    ['leaked', { stock: [stock(10, 0, 0, 0, 1)], normals: [[stock(10, 0, 0, 0)]] }],
+    ['degraded', { stock: [stock(9, 1, 1, 0)], normals: [[stock(10, 0, 0, 0)]] }],
+    ['clean', { stock: [stock(9, 0, 0, 1)], normals: [[stock(10, 0, 0, 0)]] }],
+    ['clean', { stock: [stock(12, 0, 0, 0)], normals: [[stock(10, 0, 0, 0)]] }],
+    ['clean', { stock: [stock(9, 0, 0, 0)], normals: [[stock(10, 0, 0, 0)], [stock(9, 0, 0, 0)]] }],
   ])('%s', (outcome, evidence) => {
     expect(of(evidence)).toBe(outcome);
   });
