@@ -1,6 +1,7 @@
 /**
  * Steps that are no hypercalls: loads and stores anywhere, stores to page tables through read-only mappings ([X36]), grant
- * entries, a sibling's arguments while it is in the hypervisor, user mode, the interrupt mask.
+ * entries, a sibling's arguments while it is in the hypervisor, user mode, the interrupt mask; and what rings.ts does beside
+ * normal guests.
  */
 import type { Mfn, Va } from '../../src/abi/frames.js';
 import { entryLo } from '../../src/abi/pte.js';
@@ -10,6 +11,7 @@ import type { GuestCpu } from '../../src/vcpu/guest-cpu.js';
 import { peekVa } from '../kernel/words.js';
 import { entryStore } from './grant-calls.js';
 import { KIND } from './kinds.js';
+import { offerRing, serveRing, storm } from './rings.js';
 import { below, bump, chance, draw, hostile, isWild, type Hostile } from './record.js';
 import { index, mfn, noise, oneOf, pageVa, wildVa } from './values.js';
 
@@ -34,6 +36,12 @@ export function* accesses(g: GuestCpu, h: Hostile, kind: number): Steps<boolean>
     case KIND.userMode:
       yield* userMode(g, h);
       break;
+    case KIND.offerRing:
+      return yield* offerRing(g, h);
+    case KIND.serveRing:
+      return yield* serveRing(g, h);
+    case KIND.storm:
+      return yield* storm(g, h);
     default:
       yield* mask(g, h);
   }

@@ -15,8 +15,10 @@ import {
   frameHi,
   freshFrame,
   gref,
+  knownRef,
   mfn,
   noise,
+  noted,
   oneOf,
   otherDomain,
   pageVa,
@@ -90,8 +92,10 @@ export function map(h: Hostile, at: Va): void {
     const flags = isWild(h) ? noise(h) : oneOf(h, MAP_FLAGS);
     hostAddress(h, i, (flags & PTE) !== 0);
     word(h, i + gnt.MAP_FLAGS, flags);
-    word(h, i + gnt.MAP_REF, gref(h));
-    word(h, i + gnt.MAP_DOM, chance(h, 230) ? otherDomain(h) : domid(h));
+    const known = knownRef(h);
+    word(h, i + gnt.MAP_REF, known === 0 ? gref(h) : peek(known + 1));
+    const who = known === 0 ? (chance(h, 230) ? otherDomain(h) : domid(h)) : noted(h, peek(known));
+    word(h, i + gnt.MAP_DOM, who);
     word(h, i + gnt.MAP_HANDLE, -1);
     wide(h, i + gnt.MAP_DEV, 0, 0);
   }
@@ -155,9 +159,11 @@ function copyOp(h: Hostile, i: number): void {
 }
 
 function copyPart(h: Hostile, i: number, granted: boolean): void {
-  if (granted) wide(h, i, gref(h), 0);
+  const known = granted ? knownRef(h) : 0;
+  if (granted) wide(h, i, known === 0 ? gref(h) : peek(known + 1), 0);
   else wide(h, i, mfn(h, 0), frameHi(h));
-  const who = granted ? otherDomain(h) : chance(h, 240) ? DOMID_SELF : domid(h);
+  const other = (): number => (known === 0 ? otherDomain(h) : noted(h, peek(known)));
+  const who = granted ? other() : chance(h, 240) ? DOMID_SELF : domid(h);
   const offset = isWild(h) ? noise(h) : oneOf(h, [0, 0, 0, 1, 64, 2048]);
   word(h, i + gnt.COPY_PTR_WHERE, (who & 0xffff) | (offset << 16));
   word(h, i + 3, 0);

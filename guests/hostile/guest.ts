@@ -6,12 +6,13 @@
 import { GNTTABOP_set_version } from '../../src/abi/grant.js';
 import { HYPERVISOR_grant_table_op, HYPERVISOR_vm_assist } from '../../src/abi/hypercall.js';
 import { VMASST_CMD_enable, VMASST_TYPE_writable_pagetables } from '../../src/abi/mmu.js';
-import { peek, poke } from '../../src/sync/primitives.js';
+import { ldOnce, peek, poke } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import type { GuestCpu, GuestHandlers } from '../../src/vcpu/guest-cpu.js';
 import { stackTop, textVa } from './image.js';
 import { peekVa } from '../kernel/words.js';
 import { chance, hostile, seedStream, type Hostile } from './record.js';
+import { leaveRings } from './rings.js';
 import { hostileStep } from './step.js';
 
 export function hostileHandlers(): GuestHandlers {
@@ -61,4 +62,18 @@ export function* hostileLife(g: GuestCpu, h: Hostile, steps: number, checked: bo
     if (program !== 0) seedStream(h, peek(program + 2 * i + 1));
     if (!(yield* hostileStep(g, h, program === 0 ? -1 : peek(program + 2 * i)))) return;
   }
+}
+
+/**
+ * The same beside normal guests, until `over` is not 0, or some `steps` are done: then its rings are let go. A vCPU that can
+ * do nothing more leaves earlier.
+ */
+export function* hostileBeside(g: GuestCpu, h: Hostile, steps: number, over: number, checked: boolean): Steps<void> {
+  yield* hostileBoot(g, h, checked);
+  for (let i = 0; i < steps; i++) {
+    if ((yield* ldOnce(over)) !== 0) break; // raced on purpose: set once
+    if (!(yield* hostileStep(g, h))) break;
+  }
+  if (g.userMode()) yield* g.toKernel();
+  yield* leaveRings(h);
 }

@@ -125,3 +125,36 @@ export function startStream(h: Hostile, seed: number, wild: number, churns: bool
   poke(hostile.churns(h), churns ? 1 : 0);
   poke(hostile.wild(h), wild);
 }
+
+/** A normal domain as a hostile one sees it: its number and frames whose numbers it has found out. */
+export interface Neighbour {
+  readonly domid: number;
+  readonly frames: readonly number[];
+}
+
+/** What a hostile vCPU beside normal guests is given to do. */
+export interface Beside {
+  readonly board: number;
+  readonly tally: number;
+  readonly weights: readonly number[];
+  readonly neighbours: readonly Neighbour[];
+}
+
+/** Tells vCPU `v` of `d` of its neighbours, after it was told of its own domain. */
+export function tellBeside(h: Hostile, b: Beside): void {
+  poke(hostile.board(h), b.board);
+  poke(hostile.tally(h), b.tally);
+  b.weights.forEach((w, k) => {
+    poke(hostile.weights(h) + k, w);
+  });
+  poke(
+    hostile.totalWeight(h),
+    b.weights.reduce((n, w) => n + w, 0),
+  );
+  for (const n of b.neighbours) {
+    learnDomain(h, n.domid);
+    poke(hostile.normal(h), peek(hostile.normal(h)) | (1 << n.domid));
+    for (const m of n.frames) learnForeign(h, m);
+  }
+  poke(hostile.nGiven(h), peek(hostile.nForeign(h)));
+}

@@ -2,6 +2,7 @@
  * Kinds of steps: their numbers (part of what a recorded program says), names, how often each is taken, who prepares it.
  */
 import type { Va } from '../../src/abi/frames.js';
+import { HOSTILE_GROUPS, type HostileGroup } from '../../src/abi/hostile.js';
 import * as grants from './grant-calls.js';
 import * as mmu from './mmu-calls.js';
 import * as other from './other-calls.js';
@@ -36,6 +37,9 @@ export const KIND = Object.freeze({
   scribble: 25,
   userMode: 26,
   mask: 27,
+  offerRing: 28,
+  serveRing: 29,
+  storm: 30,
 } as const);
 
 export const KIND_NAMES: readonly string[] = Object.freeze(Object.keys(KIND));
@@ -70,7 +74,37 @@ const OFTEN: Readonly<Record<keyof typeof KIND, number>> = Object.freeze({
   scribble: 6,
   userMode: 2,
   mask: 2,
+  // only beside normal guests
+  offerRing: 0,
+  serveRing: 0,
+  storm: 0,
 });
+
+/** What a scenario weighs: kinds by group. */
+const GROUPS: Readonly<Record<HostileGroup, readonly (keyof typeof KIND)[]>> = Object.freeze({
+  tables: ['mmuUpdate', 'updateVa', 'updateVaForeign', 'pin', 'unpin', 'newBase', 'mmuext', 'tableStore'],
+  grants: ['map', 'unmap', 'replace', 'copy', 'transfer', 'grantQuery', 'grantEntry'],
+  memory: ['decrease', 'increase', 'exchange'],
+  events: ['events', 'storm'],
+  rings: ['offerRing', 'serveRing'],
+  accesses: ['load', 'store', 'scribble', 'userMode', 'mask'],
+  other: ['domctl', 'vcpuCall', 'raw', 'multicall'],
+});
+/** How often beside normal guests what the fuzzer never takes. */
+const BESIDE: Readonly<Partial<Record<keyof typeof KIND, number>>> = Object.freeze({
+  offerRing: 12,
+  serveRing: 16,
+  storm: 6,
+});
+
+/** Weight of each kind, by number, from the groups' weights. */
+export function weightsOf(mix: Readonly<Record<HostileGroup, number>>): number[] {
+  const out = Array.from(KIND_NAMES, () => 0);
+  for (const group of HOSTILE_GROUPS) {
+    for (const name of GROUPS[group]) out[KIND[name]] = mix[group] * (BESIDE[name] ?? OFTEN[name]);
+  }
+  return out;
+}
 
 /** Each kind's number as often as it is to be taken. */
 export const WEIGHTS: readonly number[] = Object.freeze(

@@ -18,6 +18,7 @@ import { EXTENTS } from './other-calls.js';
 import { poke } from '../../src/sync/primitives.js';
 import { LIST_BYTES } from './grant-calls.js';
 import { below, hostile, learnForeign, learnFrame, learnHandle, learnPort, type Hostile } from './record.js';
+import { tallyGrantStatus } from './tally.js';
 
 /** Frame numbers of a machine fit 20 bits. */
 const isFrame = (v: number): boolean => v > 0 && v < 1 << 20;
@@ -38,11 +39,11 @@ function* learnGrants(g: GuestCpu, h: Hostile, command: number, at: Va): Steps<b
       return yield* learnMap(g, h, at);
     case gnt.GNTTABOP_unmap_grant_ref:
     case gnt.GNTTABOP_unmap_and_replace:
-      return (yield* statusAt(g, at, gnt.UNMAP_STATUS)) === 0;
+      return (yield* statusAt(g, h, at, gnt.UNMAP_STATUS)) === 0;
     case gnt.GNTTABOP_copy:
-      return (yield* statusAt(g, at, gnt.COPY_STATUS)) === 0;
+      return (yield* statusAt(g, h, at, gnt.COPY_STATUS)) === 0;
     case gnt.GNTTABOP_transfer:
-      return (yield* statusAt(g, at, gnt.TRANSFER_STATUS)) === 0;
+      return (yield* statusAt(g, h, at, gnt.TRANSFER_STATUS)) === 0;
     case gnt.GNTTABOP_setup_table:
     case gnt.GNTTABOP_get_status_frames:
       yield* learnFrames(g, h, (at + LIST_BYTES) as Va);
@@ -70,8 +71,10 @@ function* learnVersion(g: GuestCpu, h: Hostile, command: number, at: Va): Steps<
   if (version === 1 || version === 2) poke(hostile.grantVersion(h), version);
 }
 
-function* statusAt(g: GuestCpu, at: Va, i: number): Steps<number> {
-  return ((yield* g.load32((at + 4 * i) as Va)) << 16) >> 16;
+function* statusAt(g: GuestCpu, h: Hostile, at: Va, i: number): Steps<number> {
+  const status = ((yield* g.load32((at + 4 * i) as Va)) << 16) >> 16;
+  tallyGrantStatus(h, status);
+  return status;
 }
 
 /** The first three operations of a batch of maps. */
@@ -81,6 +84,7 @@ function* learnMap(g: GuestCpu, h: Hostile, at: Va): Steps<boolean> {
     const op = at + 4 * k * gnt.MAP_GRANT_WORDS;
     const status = (yield* g.load32((op + 4 * gnt.MAP_DOM) as Va)) >> 16;
     const handle = yield* g.load32((op + 4 * gnt.MAP_HANDLE) as Va);
+    if (k === 0) tallyGrantStatus(h, status);
     if (status !== gnt.GNTST_okay || handle === -1) continue;
     const lo = yield* g.load32(op as Va);
     const hi = yield* g.load32((op + 4) as Va);

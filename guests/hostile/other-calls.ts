@@ -9,6 +9,7 @@ import { DOMID_SELF, vaHi, vaLo, type Va } from '../../src/abi/frames.js';
 import * as nr from '../../src/abi/hypercall.js';
 import * as mem from '../../src/abi/memory.js';
 import { VMASST_TYPE_writable_pagetables } from '../../src/abi/mmu.js';
+import { poke } from '../../src/sync/primitives.js';
 import { peekVa } from '../kernel/words.js';
 import { below, chance, draw, hostile, isWild, type Hostile } from './record.js';
 import {
@@ -80,6 +81,7 @@ export function events(h: Hostile, at: Va): void {
   switch (command) {
     case ev.EVTCHNOP_alloc_unbound:
       word(h, 0, (chance(h, 220) ? DOMID_SELF : domid(h)) | (otherDomain(h) << 16));
+      poke(hostile.named(h), 0);
       break;
     case ev.EVTCHNOP_bind_interdomain:
       wide(h, 0, otherDomain(h), port(h));

@@ -20,6 +20,10 @@ export const MAX_PORTS = 16;
 /** handle, flags, host address (two words). */
 export const HANDLE_WORDS = 4;
 export const KINDS = 32;
+/** Grants of others that it has read of in rings: domain and reference. */
+export const MAX_REFS = 32;
+/** Places of the board that it has offered or claimed. */
+export const MAX_RINGS = 8;
 
 export const hostile = record('hostile', {
   /** State of the stream; never 0. */
@@ -75,6 +79,23 @@ export const hostile = record('hostile', {
   lost: 1,
   kinds: KINDS,
   effects: KINDS,
+  /** Beside normal guests: where it counts (tally.ts), the board of their rings, a bit per normal domain; else all 0. */
+  tally: 1,
+  board: 1,
+  normal: 1,
+  /** Of each kind, how often; all 0: as the fuzzer takes them. */
+  weights: KINDS,
+  totalWeight: 1,
+  /** 1: the call under preparation names a normal domain. */
+  named: 1,
+  /** How many of `foreign`, from the first, are normal guests' frames. */
+  nGiven: 1,
+  nRefs: 1,
+  refs: 2 * MAX_REFS,
+  /** Rings it has offered, and whether each was taken; rings of others that it has claimed. */
+  offered: MAX_RINGS,
+  taken: MAX_RINGS,
+  claimed: MAX_RINGS,
 });
 
 export type Hostile = Ref<'hostile'>;
@@ -118,7 +139,8 @@ export function learnFrame(h: Hostile, mfn: number, level: number): void {
 export function learnForeign(h: Hostile, mfn: number): void {
   const n = peek(hostile.nForeign(h));
   if (n < MAX_FOREIGN) poke(hostile.nForeign(h), n + 1);
-  poke(hostile.foreign(h) + (n < MAX_FOREIGN ? n : below(h, MAX_FOREIGN)), mfn);
+  const given = peek(hostile.nGiven(h));
+  poke(hostile.foreign(h) + (n < MAX_FOREIGN ? n : given + below(h, MAX_FOREIGN - given)), mfn);
 }
 
 export function learnDomain(h: Hostile, domid: number): void {
@@ -136,6 +158,15 @@ export function learnHandle(h: Hostile, handle: number, flags: number, hostLo: n
   poke(at + 1, flags);
   poke(at + 2, hostLo);
   poke(at + 3, hostHi);
+}
+
+/** A grant that another domain gave to this one. */
+export function learnRef(h: Hostile, domid: number, ref: number): void {
+  const n = peek(hostile.nRefs(h));
+  const at = hostile.refs(h) + 2 * (n % MAX_REFS);
+  poke(hostile.nRefs(h), n + 1);
+  poke(at, domid);
+  poke(at + 1, ref);
 }
 
 export function learnPort(h: Hostile, port: number): void {

@@ -17,7 +17,8 @@ import { peekVa } from '../kernel/words.js';
 import { accesses } from './accesses.js';
 import { accessKind, CHURN, KIND, prepare, WEIGHTS } from './kinds.js';
 import { learn } from './learn.js';
-import { below, bump, chance, hostile, isWild, SLOT_WORDS, SLOTS, type Hostile } from './record.js';
+import { below, bump, chance, hostile, isWild, KINDS, SLOT_WORDS, SLOTS, type Hostile } from './record.js';
+import { tallyAgainst, tallyStatus } from './tally.js';
 
 const SLOT_BYTES = 4 * SLOT_WORDS;
 /** The list of a multicall lies behind the slots. */
@@ -29,8 +30,16 @@ const slotVa = (h: Hostile, slot: number): Va => (peekVa(hostile.argsVa(h)) + sl
 
 /** A kind of step, as often as its weight says. */
 export function anyKind(h: Hostile): number {
+  const total = peek(hostile.totalWeight(h));
+  if (total !== 0) return weighedKind(h, below(h, total));
   const list = peek(hostile.churns(h)) !== 0 ? CHURN : WEIGHTS;
   return list[below(h, list.length)] as number;
+}
+
+function weighedKind(h: Hostile, r: number): number {
+  let k = 0;
+  for (let left = r - peek(hostile.weights(h)); left >= 0 && k < KINDS - 1; left -= peek(hostile.weights(h) + k)) k++;
+  return k;
 }
 
 /** Takes one step of `kind`, or of any; false: this vCPU can do nothing any more. */
@@ -50,6 +59,10 @@ export function* hostileStep(g: GuestCpu, h: Hostile, kind: number = -1): Steps<
   if (!g.userMode()) yield* g.poll();
   return true;
 }
+
+/** Kinds that have an effect on the domain they name: the others name it in vain, or only look. */
+const reaches = (kind: number): boolean =>
+  kind === KIND.map || kind === KIND.copy || kind === KIND.transfer || kind === KIND.events;
 
 /** Both argument pages can be written; else each is mapped anew. */
 function* argumentsThere(g: GuestCpu, h: Hostile): Steps<boolean> {
@@ -84,8 +97,12 @@ function* single(g: GuestCpu, h: Hostile, kind: number): Steps<boolean> {
   const command = peek(hostile.registers(h));
   const op = peek(hostile.op(h));
   bump(hostile.calls(h));
+  const named = peek(hostile.named(h)) !== 0;
   const rc = yield* g.hypercall(op);
-  return g.userMode() ? rc >= 0 : yield* learn(g, h, op, command, slotVa(h, slot), rc);
+  tallyStatus(h, rc);
+  const effect = g.userMode() ? rc >= 0 : yield* learn(g, h, op, command, slotVa(h, slot), rc);
+  if (named) tallyAgainst(h, kind, effect && reaches(kind));
+  return effect;
 }
 
 /** Several calls in one list; sometimes one of them is a list itself, or the list is longer than it is. */
@@ -96,12 +113,14 @@ function* multicall(g: GuestCpu, h: Hostile): Steps<boolean> {
   g.arg(1, isWild(h) ? below(h, 64) : n, 0);
   bump(hostile.calls(h));
   const rc = yield* g.hypercall(HYPERVISOR_multicall);
+  tallyStatus(h, rc);
   if (g.userMode() || rc < 0) return false;
   for (let slot = 0; slot < n; slot++) {
     const entry = (peekVa(hostile.argsVa(h)) + LIST_AT + 4 * slot * MULTICALL_WORDS) as Va;
     const op = yield* g.load32(entry);
     const result = yield* g.load32((entry + 8) as Va);
     const command = yield* g.load32((entry + 4 * MULTICALL_ARGS) as Va);
+    tallyStatus(h, result);
     yield* learn(g, h, op, command, slotVa(h, slot), result);
   }
   return true;

@@ -7,7 +7,7 @@ import { DOMID_IO, DOMID_SELF, DOMID_XEN, makeVa, vaHi, vaLo, type Mfn, type Va 
 import { entryLo, PAGE_GNTTAB_HI, PAGE_GUEST_KERNEL_HI, PAGE_NX_HI } from '../../src/abi/pte.js';
 import { peek, poke } from '../../src/sync/primitives.js';
 import { peekVa } from '../kernel/words.js';
-import { below, chance, draw, hostile, isWild, MAX_PORTS, SLOT_WORDS, type Hostile } from './record.js';
+import { below, chance, draw, hostile, isWild, MAX_PORTS, MAX_REFS, SLOT_WORDS, type Hostile } from './record.js';
 
 /** Values at which implementations break. */
 const EDGES: readonly number[] = [
@@ -29,6 +29,7 @@ export const oneOf = (h: Hostile, list: readonly number[]): number => list[below
 /** Begins a call: its number; registers and structures empty. */
 export function begin(h: Hostile, op: number): void {
   poke(hostile.op(h), op);
+  poke(hostile.named(h), 0);
   poke(hostile.structureWords(h), 0);
   for (let i = 0; i < 12; i++) poke(hostile.registers(h) + i, 0);
 }
@@ -67,7 +68,11 @@ export function mfn(h: Hostile, level: number): number {
   const r = below(h, 64);
   if (r === 0) return peek(hostile.homeL4(h));
   if (r === 1) return peek(hostile.windowL1(h));
-  if (r < 6 && peek(hostile.nForeign(h)) > 0) return peek(hostile.foreign(h) + below(h, peek(hostile.nForeign(h))));
+  if (r < 6 && peek(hostile.nForeign(h)) > 0) {
+    const i = below(h, peek(hostile.nForeign(h)));
+    if (i < peek(hostile.nGiven(h))) poke(hostile.named(h), 1);
+    return peek(hostile.foreign(h) + i);
+  }
   return frameAt(h, r < 10 ? anyFrame(h) : frameOfLevel(h, level));
 }
 /** A frame that came lately, so that perhaps nothing maps it yet. */
@@ -133,7 +138,21 @@ export function domid(h: Hostile): number {
 /** One of the domains it has heard of. */
 export function otherDomain(h: Hostile): number {
   const n = peek(hostile.nDomains(h));
-  return n === 0 || isWild(h) ? noise(h) & 0xffff : peek(hostile.domains(h) + below(h, n));
+  if (n === 0 || isWild(h)) return noise(h) & 0xffff;
+  return noted(h, peek(hostile.domains(h) + below(h, n)));
+}
+/** `domid`, noted if it is a normal guest's. */
+export function noted(h: Hostile, domid: number): number {
+  if (isNormal(h, domid)) poke(hostile.named(h), 1);
+  return domid;
+}
+export const isNormal = (h: Hostile, domid: number): boolean =>
+  domid < 32 && (peek(hostile.normal(h)) & (1 << domid)) !== 0;
+
+/** Address of a grant of another's that it has read of, or 0. */
+export function knownRef(h: Hostile): number {
+  const n = Math.min(peek(hostile.nRefs(h)), MAX_REFS);
+  return n === 0 || !chance(h, 110) ? 0 : hostile.refs(h) + 2 * below(h, n);
 }
 /** A grant reference: few, beyond the reserved ones, so that granters and mappers meet. */
 export const gref = (h: Hostile): number =>

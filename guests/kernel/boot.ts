@@ -109,7 +109,8 @@ export function* layKernel(cpu: KernelCpu['cpu'], k: Kernel, p: KernelParams): S
   for (const head of [kernel.freePages, kernel.balloonPages, kernel.lru, kernel.runqueue, kernel.tasks]) {
     yield* listInit(head(k));
   }
-  for (const head of [kernel.mms, kernel.work, kernel.kept]) yield* listInit(head(k));
+  for (const head of [kernel.mms, kernel.work, kernel.kept, kernel.deferredEnds, kernel.grantPool])
+    yield* listInit(head(k));
   yield* laySlabs(cpu, k, p.arena);
   yield* layPages(k, p.spec);
   return true;

@@ -43,6 +43,9 @@ export const COUNT = {
   leaveMm: 33,
   pagesLost: 34,
   ipis: 35,
+  /** Grants that were in use when their access was to end, and of these, those that ended later. */
+  endsDeferred: 36,
+  endsLate: 37,
 } as const;
 export type Counter = (typeof COUNT)[keyof typeof COUNT];
 export const COUNTER_NAMES = Object.freeze(Object.keys(COUNT));

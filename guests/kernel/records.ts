@@ -105,6 +105,11 @@ export const kernel = record('kernel', {
   grantFree: 1,
   grantLinks: 1,
   nrGrantsFree: 1,
+  /** Pages whose access could not be ended, by their `lru`; the reference is in page.index (drivers/deferred.ts). */
+  deferredEnds: LIST_WORDS,
+  nrDeferred: 1,
+  /** Pages that are only ever granted to domains that are not trusted, by their `lru`. */
+  grantPool: LIST_WORDS,
   // lock: stackLock (stacks made so far, and a bit for each that is free)
   stackLock: KLOCK_WORDS,
   nrStacks: 1,

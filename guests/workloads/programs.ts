@@ -31,7 +31,7 @@ export const ARGUMENTS: Readonly<Record<string, readonly Argument[]>> = Object.f
     { key: 'patience' },
     { key: 'limit' },
   ],
-  frontend: [{ key: 'peers' }, { key: 'pages' }, { key: 'patience' }],
+  frontend: [{ key: 'peers' }, { key: 'pages' }, { key: 'patience' }, { key: 'trust' }],
   reclaim: [{ key: 'pages' }],
   balloon: [{ key: 'pages' }],
 });

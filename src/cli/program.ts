@@ -12,6 +12,7 @@ import { addDescriptions } from './describe.js';
 import { EXIT_INPUT, EXIT_OK, explain } from './exit.js';
 import { addFuzz } from './fuzz.js';
 import { addExplore } from './explore.js';
+import { addHostile } from './hostile.js';
 import { addReplay } from './replay.js';
 import { addInject } from './inject.js';
 import { addRun } from './run.js';
@@ -60,6 +61,7 @@ export async function main(args: readonly string[], t: Terminal): Promise<number
   addBench(program, t, done);
   addInject(program, t, done);
   addDeaths(program, t, done);
+  addHostile(program, t, done);
   addDescriptions(program, t, done);
   for (const c of program.commands) c.copyInheritedSettings(program);
   try {

@@ -52,17 +52,21 @@ function* rounds(cpu: Cpu): Steps<boolean> {
   }
 }
 
-/** Counts a hypercall, and whether another vCPU is inside the hypervisor at this moment. */
+/** Counts a hypercall, and whether another vCPU, and one of another domain, is inside the hypervisor at this moment. */
 function countEntry(cpu: Cpu): void {
   poke(vcpu.nHypercalls(cpu), peek(vcpu.nHypercalls(cpu)) + 1);
   poke(vcpu.eventPreempted(cpu), 0);
   trace(cpu, EVENT.gateEnter, peek(vcpu.rax(cpu)), peek(vcpu.argLo(cpu, 0)));
   trace(cpu, EVENT.gateArgs, peek(vcpu.argLo(cpu, 1)), peek(vcpu.argLo(cpu, 2)));
   const used = peek(globals.cpusUsed);
+  let met = 0;
   for (let i = 0; i < used; i++) {
     const other = cpuAt(i);
     if (other === cpu || peek(actor.doing(other)) === 0) continue;
-    poke(vcpu.nOverlaps(cpu), peek(vcpu.nOverlaps(cpu)) + 1);
-    return;
+    met = 1;
+    if (peek(vcpu.domain(other)) === peek(vcpu.domain(cpu))) continue;
+    poke(vcpu.nMet(cpu), peek(vcpu.nMet(cpu)) + 1);
+    break;
   }
+  poke(vcpu.nOverlaps(cpu), peek(vcpu.nOverlaps(cpu)) + met);
 }

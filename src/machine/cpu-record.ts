@@ -56,6 +56,8 @@ export const vcpu = {
   nGrantUnmaps: at(25),
   /** Hypercalls entered while another vCPU was inside the hypervisor. */
   nOverlaps: at(26),
+  /** Of these, those that met a vCPU of another domain, or the control plane. */
+  nMet: at(117),
   /** Pause count, and whether the vCPU is up. */
   pauseCount: at(27),
   up: at(28),

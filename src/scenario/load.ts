@@ -16,6 +16,7 @@ import {
   DEFAULT_ROUNDS,
   domids,
   expectationOf,
+  hostileOf,
   kernelOptions,
   sizeMib,
   type DomainSpec,
@@ -168,8 +169,11 @@ function completeDomain(
     vcpus: d.vcpus,
     kernel: kernelOptions(raw.kernel, d.kernel),
     workloads: (d.workloads ?? []).map((w) => completeWorkload(w, catalog.programs)),
+    ...(d.hostile === undefined ? {} : { hostile: hostileOf(d.hostile, honestOf(raw)) }),
   };
 }
+
+const honestOf = (raw: RawScenario): string[] => raw.domains.filter((d) => d.hostile === undefined).map((d) => d.name);
 
 type RawWorkload = NonNullable<RawScenario['domains'][number]['workloads']>[number];
 

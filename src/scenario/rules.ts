@@ -36,6 +36,7 @@ export function ruleProblems(raw: RawScenario, catalog: Catalog, positions: Posi
   raw.domains.forEach((_, i) => {
     peerRules(raw, i, programs, report);
   });
+  hostileRules(raw, report);
   eventRules(raw, report);
   verdictRules(raw, report);
   smallRules(raw, catalog.steps, report);
@@ -92,6 +93,45 @@ function peerRules(raw: RawScenario, index: number, programs: readonly ProgramEn
           hintFor(peer, others),
         );
       });
+    }
+  });
+}
+
+/** vCPUs of a hostile domain, and hostile domains: their argument pages and their lives are laid out for so many. */
+export const HOSTILE_VCPUS = 8;
+const HOSTILE_DOMAINS = 4;
+
+/** A hostile domain has no kernel, no workload and no privilege, and comes and goes by itself. */
+function hostileRules(raw: RawScenario, report: Report): void {
+  const hostile = raw.domains.filter((d) => d.hostile !== undefined).map((d) => d.name);
+  if (hostile.length > HOSTILE_DOMAINS) report(['domains'], `${String(hostile.length)} hostile domains`, 'at most 4');
+  if (hostile.length > 0 && raw.small !== undefined) {
+    report(['small'], 'a small scenario has no hostile domain', 'run it as a scenario with workloads');
+  }
+  raw.domains.forEach((d, i) => {
+    if (d.hostile === undefined) return;
+    const at = ['domains', i];
+    if (d.privileged === true) {
+      report([...at, 'hostile'], 'the control domain cannot be hostile', 'nothing could be asked of the others then');
+    }
+    if (d.workloads !== undefined) report([...at, 'workloads'], 'a hostile domain runs no workload');
+    if (d.kernel !== undefined) report([...at, 'kernel'], 'a hostile domain has no kernel');
+    if (d.vcpus > HOSTILE_VCPUS)
+      report([...at, 'vcpus'], `a hostile domain has at most ${String(HOSTILE_VCPUS)} vCPUs`);
+    const peers = (d.hostile === true ? undefined : d.hostile.peers) ?? [];
+    const others = raw.domains.map((o) => o.name).filter((n) => !hostile.includes(n));
+    peers.forEach((p, n) => {
+      if (others.includes(p)) return;
+      report([...at, 'hostile', 'peers', n], `no normal domain is named '${p}'`, hintFor(p, others));
+    });
+  });
+  raw.events?.forEach((e, i) => {
+    if (hostile.includes(e.destroy)) report(['events', i, 'destroy'], 'a hostile domain is destroyed anyway');
+    if (e.of !== undefined && hostile.includes(e.of)) report(['events', i, 'of'], 'a hostile domain counts no rounds');
+  });
+  raw.faults?.forEach((f, i) => {
+    if (f.domain !== undefined && hostile.includes(f.domain)) {
+      report(['faults', i, 'domain'], 'a hostile domain has other vCPUs in each life', 'leave the filter out');
     }
   });
 }

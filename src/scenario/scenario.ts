@@ -4,6 +4,7 @@
  * Invariant: plain data that survives a structured clone; nothing in it is optional where a reader would have to guess.
  */
 import type { DesignStepName } from '../abi/design-step.js';
+import { HOSTILE_GROUPS, HOSTILE_USUAL, type HostileGroup } from '../abi/hostile.js';
 import type { TwinName } from '../abi/twins.js';
 import type { SiteName } from '../fault/sites.js';
 import type {
@@ -29,6 +30,17 @@ export interface Workload {
   readonly with: Readonly<Record<string, ParameterValue>>;
 }
 
+/** A domain without a kernel, whose vCPUs do what they like. */
+export interface HostileSpec {
+  /** Names of the domains it aims at. */
+  readonly peers: readonly string[];
+  /** Of 256 values, how many are noise. */
+  readonly noise: number;
+  readonly mix: Readonly<Record<HostileGroup, number>>;
+  /** Steps of a vCPU's life, about. */
+  readonly life: number;
+}
+
 export interface DomainSpec {
   readonly name: string;
   readonly domid: number;
@@ -37,6 +49,7 @@ export interface DomainSpec {
   readonly vcpus: number;
   readonly kernel: KernelOptions;
   readonly workloads: readonly Workload[];
+  readonly hostile?: HostileSpec;
 }
 
 export interface DestroyEvent {
@@ -137,6 +150,23 @@ export interface Scenario {
 
 export const DEFAULT_ROUNDS = 100;
 const KERNEL: KernelOptions = { exitOrder: 'today', splitPteLocks: true, lazyMmu: true, restore: 'balloon' };
+
+const HOSTILE_NOISE = 24;
+const HOSTILE_LIFE = 4000;
+
+type RawHostile = NonNullable<RawScenario['domains'][number]['hostile']>;
+
+/** `raw` with every default; its peers, unless said, are the domains `others`. */
+export function hostileOf(raw: RawHostile, others: readonly string[]): HostileSpec {
+  const o = raw === true ? {} : raw;
+  const mix = Object.fromEntries(HOSTILE_GROUPS.map((g) => [g, o.mix?.[g] ?? HOSTILE_USUAL]));
+  return {
+    peers: o.peers ?? others,
+    noise: o.noise ?? HOSTILE_NOISE,
+    mix: mix as Record<HostileGroup, number>,
+    life: o.life ?? HOSTILE_LIFE,
+  };
+}
 
 export function expectationOf(raw: RawExpectation | undefined): Expectation {
   if (raw === undefined || raw === 'clean') return { kind: 'clean' };

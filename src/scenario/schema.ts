@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { TWIN_NAMES } from '../abi/twins.js';
 import type { Catalog, Parameter, ProgramEntry } from '../abi/catalog.js';
 import { DESIGN_STEPS } from '../abi/design-step.js';
+import { HOSTILE_GROUPS } from '../abi/hostile.js';
 import { SITES } from '../fault/sites.js';
 
 /** Invariants that can be audited at quiescence (reference section 6). */
@@ -94,6 +95,23 @@ function workloadSchema(program: ProgramEntry) {
     .meta({ description: program.about });
 }
 
+const hostile = z.union(
+  [
+    z.literal(true),
+    z
+      .strictObject({
+        peers: z.array(name).min(1).meta({ description: 'Domains it aims at; all others unless said.' }),
+        noise: whole(0, 255, 'Of 256 values that it passes, how many are noise.'),
+        mix: z
+          .partialRecord(z.enum(HOSTILE_GROUPS), whole(0, 100, 'How often; 10 is usual, 0 is never.'))
+          .meta({ description: 'What it does how often.' }),
+        life: whole(1, 1_000_000, 'Steps of a vCPU, about, before the domain is destroyed and built anew.'),
+      })
+      .partial(),
+  ],
+  { error: 'expected true, or options such as { noise: 40 }' },
+);
+
 function domainSchema(catalog: Catalog) {
   const [first, ...rest] = catalog.programs.map(workloadSchema);
   const workload = first === undefined ? z.never() : z.discriminatedUnion('program', [first, ...rest]);
@@ -103,6 +121,9 @@ function domainSchema(catalog: Catalog) {
     memory: size.meta({ description: 'Machine memory of the domain.' }),
     vcpus: whole(1, 64, 'Virtual CPUs, each a thread.'),
     kernel: kernelSchema.optional(),
+    hostile: hostile
+      .meta({ description: 'No kernel: its vCPUs make random calls as long as the scenario runs, life after life.' })
+      .optional(),
     workloads: z.array(workload).meta({ description: 'What runs in it.' }).optional(),
   });
 }

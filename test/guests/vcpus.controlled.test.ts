@@ -98,7 +98,10 @@ describe('a backend with two vCPUs and a frontend with two', () => {
     const kf = front.cpus[0]?.k as Kernel;
     const free = [peek(kernel.nrFree(kb)), peek(kernel.nrFree(kf)), peek(kernel.nrBallooned(kb))];
     const out = interleave(
-      [...bodies(back, [plan('io', [2, 3, 0, 300, 8], 2, 1)]), ...bodies(front, [plan('frontend', [1, 6, 5000], 2)])],
+      [
+        ...bodies(back, [plan('io', [2, 3, 0, 300, 8], 2, 1)]),
+        ...bodies(front, [plan('frontend', [1, 6, 5000, 1], 2)]),
+      ],
       randomWalk(seed),
       60_000_000,
     );

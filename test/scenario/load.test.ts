@@ -85,6 +85,43 @@ describe('a scenario file that is right', () => {
   });
 });
 
+describe('a hostile domain', () => {
+  const evil = `  - name: evil
+    memory: 1MiB
+    vcpus: 2
+    hostile: true
+`;
+  const beside = (text: string): string => `${minimal}${evil.replace('hostile: true', text)}`;
+
+  test('aims at every normal domain unless it is told at whom', () => {
+    expect(parse(beside('hostile: true')).domains[2]?.hostile).toMatchObject({ peers: ['dom0', 'front'] });
+    const s = parse(beside('hostile: { peers: [front], noise: 90, mix: { events: 0 } }'));
+    expect(s.domains[2]?.hostile).toMatchObject({ peers: ['front'], noise: 90, mix: { events: 0, grants: 10 } });
+    expect(s.domains[1]?.hostile).toBeUndefined();
+  });
+
+  test('has no workload and no kernel, and its peers are normal domains', () => {
+    expect(lines(beside('hostile: { peers: [evil] }'))).toEqual([
+      "20:24 no normal domain is named 'evil' (one of: dom0, front)",
+    ]);
+    expect(lines(beside('hostile: true\n    workloads: []'))).toEqual(['21:16 a hostile domain runs no workload']);
+    expect(lines(beside('hostile: true\n    kernel: { lazyMmu: true }'))).toEqual([
+      '21:13 a hostile domain has no kernel',
+    ]);
+    expect(lines(beside('hostile: { nois: 3 }'))).toEqual(["20:16 unknown key 'nois' (did you mean 'noise'?)"]);
+  });
+
+  test('is not the control domain, and is destroyed by nobody else', () => {
+    const privileged = minimal.replace('privileged: true', 'privileged: true\n    hostile: true');
+    expect(lines(privileged)).toContain(
+      '7:14 the control domain cannot be hostile (nothing could be asked of the others then)',
+    );
+    expect(lines(`${beside('hostile: true')}events:\n  - { destroy: evil, whenRounds: 3 }\n`)).toEqual([
+      '22:16 a hostile domain is destroyed anyway',
+    ]);
+  });
+});
+
 describe('a scenario file that is wrong is refused with its place and a hint', () => {
   test('an unknown key, with the nearest known one', () => {
     expect(lines(minimal.replace('vcpus: 2', 'vcpu: 2'))).toEqual([

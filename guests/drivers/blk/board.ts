@@ -1,6 +1,8 @@
 /**
  * The board: where frontends leave word of their rings and backends find them (what XenStore is for).
  *
+ * A domain that is destroyed and built anew has another number each time, its first one and a multiple of 32: the board knows
+ * which is the one that lives.
  * Invariant: a slot's state goes FREE, OFFERED, CLAIMED, ENDED, FREE; the frontend makes the first and the last step, the
  * backend's side the others; the words of an offer are stable while it is OFFERED or CLAIMED.
  * Lock: none; the state word is changed by compare-exchange only.
@@ -26,7 +28,7 @@ export type Slot = Ref<'boardSlot'>;
 export const SLOTS = 64;
 /** Per domain: backend process slots that have begun, and that are done for good. */
 const DOMAINS = 32;
-const HEADER = 2 * DOMAINS;
+const HEADER = 3 * DOMAINS;
 export const BOARD_WORDS = HEADER + SLOTS * slot.words;
 const begun = (board: number, domid: number): number => board + 2 * (domid & (DOMAINS - 1));
 const done = (board: number, domid: number): number => begun(board, domid) + 1;
@@ -54,13 +56,41 @@ export function* abandoned(board: number, domid: number): Steps<boolean> {
   return n > 0 && (yield* ldOnce(done(board, domid))) >= n; // raced on purpose: as above
 }
 
-/** The domain is gone (what XenStore tells through @releaseDomain): its claims are over, it serves no more. */
-export function* boardDomainGone(board: number, domid: number): Steps<void> {
-  yield* stOnce(done(board, domid), 1 << 30); // raced on purpose: looked at again and again
+const living = (board: number, domid: number): number => board + 2 * DOMAINS + (domid & (DOMAINS - 1));
+/** Number of the domain that was `domid` at first, as it is now. */
+export function* livingDomid(board: number, domid: number): Steps<number> {
+  const now = yield* ldOnce(living(board, domid)); // raced on purpose: only the control plane changes it
+  return now === 0 ? domid : now;
+}
+
+/** `domid` lives in the place of the domain that had this number, less a multiple of 32, before. */
+export function* boardReborn(board: number, domid: number): Steps<void> {
+  yield* stOnce(living(board, domid), domid); // raced on purpose: frontends look again and again
+}
+
+/** What the domain claimed is over: it is gone. */
+export function* endClaimsOf(board: number, domid: number): Steps<void> {
   for (let i = 0; i < SLOTS; i++) {
     const s = slotAt(board, i);
     if ((yield* ldOnce(slot.backend(s))) === domid) yield* endClaim(s); // raced on purpose: a stale slot is not claimed
   }
+}
+
+/** Offers that earlier lives of `domid` left behind go, when nobody has claimed them any more. */
+export function* boardSweep(board: number, domid: number): Steps<void> {
+  for (let i = 0; i < SLOTS; i++) {
+    const s = slotAt(board, i);
+    const state = yield* ldOnce(slot.state(s)); // raced on purpose: one that is there stays until it is withdrawn
+    if (state !== SLOT_OFFERED && state !== SLOT_ENDED) continue;
+    const from = yield* ldOnce(slot.frontend(s)); // raced on purpose: stable while the offer stands
+    if (from !== domid && (from & (DOMAINS - 1)) === (domid & (DOMAINS - 1))) yield* withdraw(s);
+  }
+}
+
+/** The domain is gone (what XenStore tells through @releaseDomain): its claims are over, it serves no more. */
+export function* boardDomainGone(board: number, domid: number): Steps<void> {
+  yield* stOnce(done(board, domid), 1 << 30); // raced on purpose: looked at again and again
+  yield* endClaimsOf(board, domid);
 }
 
 /** Offers a ring; the slot, or 0 when the board is full. */

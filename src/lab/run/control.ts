@@ -28,6 +28,8 @@ import {
   type LaidFault,
 } from './faults.js';
 import type { Stock } from '../reclaim.js';
+import { besideHostile } from '../hostile/end.js';
+import { noRoom } from './build-guest.js';
 import { crash, isWhole, warnings } from './life.js';
 import { BOARD_ENDED, type DomainWords, type MachinePlan, type Regions, type Reply, type Task } from './messages.js';
 import { abortCheck, barrier, board, serve } from './serve.js';
@@ -39,6 +41,8 @@ const LOOK_MS = 2;
 export interface BuiltDomain {
   readonly words: DomainWords;
   readonly vcpus: readonly number[];
+  /** Of a hostile domain, whose vCPUs change: where they are told. */
+  readonly cpuWords?: readonly number[];
   /** What its vCPU threads are told: plain data. */
   readonly start: unknown;
 }
@@ -50,6 +54,14 @@ export interface ControlGuests {
   build(plan: MachinePlan, domain: DomainSpec): Steps<BuiltDomain>;
   /** The control plane has destroyed the domain: what guests share beside the machine hears of it. */
   destroyed(domid: number): Steps<void>;
+  /** All domains are built: hostile ones begin their first life; false: the machine has no room. `check` throws when it was given up. */
+  begin(plan: MachinePlan, check: () => void): Steps<boolean>;
+  /** Looks after hostile domains, at each look while the vCPUs run. */
+  tend(): Steps<void>;
+  /** Destroys the hostile domains for good. */
+  endHostile(): Steps<void>;
+  /** Numbers of hostile domains of which Xen forgot a table. */
+  forgetful(): readonly number[];
   /** What the guests of the domains `domids` hold and found, over a still machine. */
   reports(domids: readonly number[]): readonly GuestReport[];
 }
@@ -81,7 +93,8 @@ const laid: { faults: readonly LaidFault[]; seed: number; stock: Stock } = {
   stock: { cpus: [], freeFrames: 0, firstFrame: 1 },
 };
 
-function boot(guests: ControlGuests, plan: MachinePlan): Reply {
+/** Powers the machine on and has everything built. */
+export function boot(guests: ControlGuests, plan: MachinePlan): Reply {
   const why = guests.refuses(plan);
   if (why !== '') return { kind: 'refused', why };
   const { hypervisor, domains } = plan.scenario;
@@ -89,6 +102,10 @@ function boot(guests: ControlGuests, plan: MachinePlan): Reply {
   const freeFrames = peek(globals.freeFrames);
   const built = domains.map((d) => ({ d, b: run(() => guests.build(plan, d)) }));
   const vcpus = built.flatMap(({ d, b }) => b.vcpus.map((cpu, id) => ({ cpu, domain: d.name, domid: d.domid, id })));
+  const changing = built.flatMap(({ d, b }) =>
+    (b.cpuWords ?? []).map((cpuWord, id) => ({ cpu: 0, domain: d.name, domid: d.domid, id, cpuWord })),
+  );
+  if (!run(() => guests.begin(plan, check))) throw noRoom('a hostile domain');
   laid.faults = layFaults(plan.faults ?? [], plan.scenario.seed, vcpus);
   laid.seed = plan.scenario.seed;
   laid.stock = { cpus: vcpus.map((v) => v.cpu as Cpu), freeFrames, firstFrame: 1 };
@@ -98,7 +115,7 @@ function boot(guests: ControlGuests, plan: MachinePlan): Reply {
     regions: regions(),
     domains: built.map(({ b }) => b.words),
     starts: Object.fromEntries(built.map(({ d, b }) => [d.name, b.start])),
-    vcpus,
+    vcpus: [...vcpus, ...changing],
   };
 }
 
@@ -142,10 +159,15 @@ function oversee(
       run(() => guests.destroyed(d.domid));
       buried.push(`${d.domain} was destroyed: ${why}`);
     }
+    run(() => guests.tend());
     if (ended >= go) return { kind: 'overseen', destroyed, buried, missed: open.map((e) => e.destroy) };
     Atomics.wait(board(), BOARD_ENDED, ended, LOOK_MS);
   }
 }
+
+const check = (): void => {
+  abortCheck(CONTROL);
+};
 
 function roundsOf(domains: readonly DomainWords[], name: string): number {
   const d = domains.find((w) => w.domain === name);
@@ -168,12 +190,18 @@ function* destroy(domid: number): Steps<void> {
 const KEPT = 50;
 
 /** Guests of destroyed or crashed domains are not asked: their books were left as they stood. */
-function audit(guests: ControlGuests, checks: readonly string[], domains: readonly DomainWords[]): Reply {
+export function audit(guests: ControlGuests, checks: readonly string[], domains: readonly DomainWords[]): Reply {
+  const beside = besideHostile(guests, domains, laid.seed, laid.stock);
   const whole = domains.filter(isWhole);
   const reports = guests.reports(whole.map((d) => d.domid));
   const told = [...auditMachine(checks, reports), ...domains.flatMap(crash), ...whole.flatMap(warnings)];
   const counted = { counters: faultCounters(laid.faults), missed: notInjected(laid.faults) };
-  const all = [...besidesRefusals(told, laid.faults), ...notReclaimed(laid.faults, laid.seed, laid.stock)];
+  const all = [
+    ...beside.found,
+    ...beside.besides(besidesRefusals(told, laid.faults)),
+    ...notReclaimed(laid.faults, laid.seed, laid.stock),
+    ...beside.leftOver(),
+  ];
   const totals: Record<string, number> = {};
   const violations = all.filter((v) => {
     const n = (totals[v.invariant] ?? 0) + 1;

@@ -18,9 +18,10 @@ const FIELDS = {
   emulations: vcpu.nEmulations,
   grantMaps: vcpu.nGrantMaps,
   grantUnmaps: vcpu.nGrantUnmaps,
+  meetings: vcpu.nMet,
 } as const;
 
-/** All counters by name: the vCPUs' own, then the guests'. */
+/** All counters by name: the vCPUs' own (of normal domains), then the guests'. */
 export function countersOf(words: Int32Array, vcpus: readonly VcpuPlace[], domains: readonly DomainWords[]): Counters {
   const out: Record<string, number> = {};
   const sum = (name: string, address: number): void => {
@@ -28,17 +29,21 @@ export function countersOf(words: Int32Array, vcpus: readonly VcpuPlace[], domai
   };
   for (const [name, field] of Object.entries(FIELDS)) {
     out[name] = 0;
-    for (const v of vcpus) sum(name, field(v.cpu as Cpu));
+    for (const v of vcpus) if (v.cpuWord === undefined) sum(name, field(v.cpu as Cpu));
   }
+  const beside = domains.some((d) => d.tallies !== undefined);
   for (const d of domains) {
-    sum('rounds', d.rounds);
+    if (d.tallies === undefined) sum('rounds', d.rounds);
+    if (beside && d.tallies === undefined) sum(`rounds.${d.domain}`, d.rounds);
     for (const [name, address] of Object.entries(d.counters)) sum(name, address);
+    for (const [name, list] of Object.entries(d.tallies ?? {})) for (const address of list) sum(name, address);
   }
   return out;
 }
 
 export function overlapOf(words: Int32Array, vcpus: readonly VcpuPlace[]): Overlap {
+  const normal = vcpus.filter((v) => v.cpuWord === undefined);
   const sum = (field: (c: Cpu) => number): number =>
-    vcpus.reduce((n, v) => n + (Atomics.load(words, field(v.cpu as Cpu)) >>> 0), 0);
+    normal.reduce((n, v) => n + (Atomics.load(words, field(v.cpu as Cpu)) >>> 0), 0);
   return { hypercalls: sum(vcpu.nOverlaps), contendedLocks: sum(actor.contended) };
 }

@@ -108,7 +108,7 @@ class DesignRun {
   #missed: readonly string[] = [];
   #deaths: readonly string[] = [];
   #stopAsked: number | undefined;
-  #progress = { rounds: 0, at: 0 };
+  readonly #progress = new Map<string, { rounds: number; at: number }>();
 
   constructor(machine: Machine, plan: MachinePlan, options: DesignRunOptions, booted: Booted) {
     this.#machine = machine;
@@ -183,7 +183,9 @@ class DesignRun {
   #giveUp(what: DesignOutcome): void {
     if (this.#wrong !== undefined) return;
     this.#wrong = what;
-    this.#machine.giveUp([this.#booted.control, ...this.#booted.vcpus.map((v) => v.cpu)]);
+    this.#stopGuests();
+    const cpuOf = (v: VcpuPlace): number => (v.cpuWord === undefined ? v.cpu : (this.#machine.words[v.cpuWord] ?? 0));
+    this.#machine.giveUp([this.#booted.control, ...this.#booted.vcpus.map(cpuOf).filter((cpu) => cpu > 0)]);
   }
 
   async #watch(ended: Promise<unknown>, began: number): Promise<void> {
@@ -200,20 +202,39 @@ class DesignRun {
         this.#interrupted = this.#options.stop.aborted;
         this.#stopGuests();
       }
-      this.#stalled(watchdog.look(now, [...this.#running]), bounds.stallMs, 'stood still');
-      if (!this.#progresses(now)) this.#stalled([...this.#running], bounds.progressMs, 'made no progress');
+      this.#stalled(watchdog.look(now, this.#normal()), bounds.stallMs, 'stood still');
+      for (const late of this.#late(now)) this.#stalled(late, bounds.progressMs, 'made no progress');
+      if (this.#normal().length === 0) this.#stopGuests();
       if (this.#wrong !== undefined) grace += LOOK_MS;
       if (grace > bounds.graceMs) await this.#terminate();
     }
   }
 
-  /** Whether a round was finished lately; once a stop was asked for, whether that was lately. */
-  #progresses(now: number): boolean {
-    const rounds = countersOf(this.#machine.words, this.#booted.vcpus, this.#booted.domains)['rounds'] ?? 0;
-    if (this.#stopAsked === undefined && (rounds !== this.#progress.rounds || this.#progress.at === 0)) {
-      this.#progress = { rounds, at: now };
-    }
-    return now - Math.max(this.#progress.at, this.#stopAsked ?? 0) <= this.#options.bounds.progressMs;
+  /** vCPUs that run and are not hostile: those that never end by themselves say nothing about progress. */
+  #normal(): VcpuPlace[] {
+    return [...this.#running].filter((p) => p.cpuWord === undefined);
+  }
+
+  /**
+   * Running vCPUs of which no round was finished lately; once a stop was asked for, since then: of all domains together, or
+   * beside hostile ones of each domain by itself.
+   */
+  #late(now: number): VcpuPlace[][] {
+    const running = this.#normal();
+    const c = countersOf(this.#machine.words, this.#booted.vcpus, this.#booted.domains);
+    const beside = this.#booted.domains.some((d) => d.tallies !== undefined);
+    const groups = beside ? [...new Set(running.map((p) => p.domain))] : [''];
+    return groups
+      .filter((name) => !this.#progresses(now, name, c[beside ? `rounds.${name}` : 'rounds'] ?? 0))
+      .map((name) => (beside ? running.filter((p) => p.domain === name) : running));
+  }
+
+  #progresses(now: number, name: string, rounds: number): boolean {
+    const before = this.#progress.get(name);
+    const goesOn = this.#stopAsked === undefined && rounds !== before?.rounds;
+    const last = goesOn || before === undefined ? { rounds, at: now } : before;
+    this.#progress.set(name, last);
+    return now - Math.max(last.at, this.#stopAsked ?? 0) <= this.#options.bounds.progressMs;
   }
 
   #stalled(still: readonly VcpuPlace[], ms: number, what: string): void {

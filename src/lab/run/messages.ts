@@ -37,6 +37,8 @@ export interface VcpuPlace {
   readonly domid: number;
   /** Number within the domain. */
   readonly id: number;
+  /** Of a hostile domain: the word that says which actor it is in this life; `cpu` is 0 then. */
+  readonly cpuWord?: number;
 }
 
 /** Bounds of the memory's regions, in words, lowest first: what an address is said to lie in. */
@@ -51,6 +53,8 @@ export interface DomainWords {
   readonly rounds: number;
   /** Guest counters by name. */
   readonly counters: Readonly<Record<string, number>>;
+  /** Of a hostile domain: counters, each with a word per vCPU. */
+  readonly tallies?: Readonly<Record<string, readonly number[]>>;
 }
 
 export interface Booted {

@@ -36,6 +36,7 @@ export function lacking(o: Outcome, require: Require): string[] {
   const out = Object.entries(require)
     .filter(([name, least]) => (o.counters[name] ?? 0) < least)
     .map(([name, least]) => `${name}: ${String(o.counters[name] ?? 0)} of at least ${String(least)}`);
+  if (o.counters['hostile.reached'] === 0) out.push('the hostile guest reached nobody');
   for (const name of o.missed) out.push(`'${name}' was never destroyed: its event did not come`);
   for (const f of o.unmet ?? []) out.push(`fault '${f}' was never met`);
   if (o.overlap.hypercalls === 0 && o.overlap.contendedLocks === 0) out.push('no two vCPUs ever met');

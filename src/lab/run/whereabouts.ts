@@ -49,7 +49,7 @@ export class Whereabouts {
 
   /** One sentence about `place`. */
   describe(place: VcpuPlace): string {
-    const cpu = place.cpu as Cpu;
+    const cpu = this.#cpu(place);
     const doing = this.#at(actor.doing(cpu));
     const mode = MODES.get(this.#at(actor.mode(cpu))) ?? 'in an unknown mode';
     const call = doing === 0 ? mode : `${mode}, in ${HYPERCALLS.get(doing - 1) ?? `hypercall ${String(doing - 1)}`}`;
@@ -58,7 +58,7 @@ export class Whereabouts {
 
   /** The locks that `place` holds, outermost first, by name. */
   locks(place: VcpuPlace): string[] {
-    return this.#held(place.cpu as Cpu).map((h) => `${rankName(h.rank)} at ${this.where(h.address)}`);
+    return this.#held(this.#cpu(place)).map((h) => `${rankName(h.rank)} at ${this.where(h.address)}`);
   }
 
   /** An address as a region and an offset. */
@@ -71,9 +71,9 @@ export class Whereabouts {
   #waits(cpu: Cpu): string {
     const address = this.#at(actor.waiting(cpu));
     if (address === 0) return ', waiting for nothing';
-    const holder = this.#places.find((p) => this.#held(p.cpu as Cpu).some((h) => h.address === address));
+    const holder = this.#places.find((p) => this.#held(this.#cpu(p)).some((h) => h.address === address));
     if (holder === undefined) return `, waiting for the word at ${this.where(address)}`;
-    const rank = this.#held(holder.cpu as Cpu).find((h) => h.address === address)?.rank ?? 0;
+    const rank = this.#held(this.#cpu(holder)).find((h) => h.address === address)?.rank ?? 0;
     return `, waiting for ${rankName(rank)} at ${this.where(address)} held by ${vcpuName(holder)}`;
   }
 
@@ -88,6 +88,10 @@ export class Whereabouts {
       address: this.#at(actor.heldAddress(cpu, i)),
       rank: this.#at(actor.heldRank(cpu, i)),
     }));
+  }
+
+  #cpu(p: VcpuPlace): Cpu {
+    return (p.cpuWord === undefined ? p.cpu : this.#at(p.cpuWord)) as Cpu;
   }
 
   #at(address: number): number {
