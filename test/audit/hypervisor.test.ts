@@ -26,15 +26,15 @@ const pinOf = (ref: number): number =>
 const sharedOf = (ref: number): number => peek(peek(grantTable.sharedList(x.table(1)))) * 1024 + ref * 2;
 
 test.each<[string, () => void]>([
-  ['I2', () => void change(fr.typeInfo(x.mfn('f8')), (w) => (w & ~fr.PGT_type_mask) | fr.PGT_l1_page_table)],
-  ['I3', () => void change(domain.totPages(x.dom(1)), (n) => n + 1)],
-  ['I4', () => void change(fr.countInfo(x.mfn('f0')), (w) => w | fr.PGT_locked)],
-  ['I5', () => void change(fr.countInfo(x.mfn('f9')), (w) => w + 1)],
-  ['I6', () => void change(fr.typeInfo(x.mfn('f9')), (w) => (w | fr.PGT_writable_page) + 1)],
-  ['I7', () => void change(fr.stampWord(x.mfn('f4')), (w) => w + fr.LINEAR_ONE)],
-  ['I8', () => void change(pinOf(8), (w) => w + 1)],
+  ['I2', () => change(fr.typeInfo(x.mfn('f8')), (w) => (w & ~fr.PGT_type_mask) | fr.PGT_l1_page_table)],
+  ['I3', () => change(domain.totPages(x.dom(1)), (n) => n + 1)],
+  ['I4', () => change(fr.countInfo(x.mfn('f0')), (w) => w | fr.PGT_locked)],
+  ['I5', () => change(fr.countInfo(x.mfn('f9')), (w) => w + 1)],
+  ['I6', () => change(fr.typeInfo(x.mfn('f9')), (w) => (w | fr.PGT_writable_page) + 1)],
+  ['I7', () => change(fr.stampWord(x.mfn('f4')), (w) => w + fr.LINEAR_ONE)],
+  ['I8', () => change(pinOf(8), (w) => w + 1)],
   ['I13', () => void x.entry('f0', 9, entryLo(lastFree(), 0x25))],
-  ['I14', () => void poke(freeList.tail(freeListOf(x.table(2), 0)), 5)],
+  ['I14', () => poke(freeList.tail(freeListOf(x.table(2), 0)), 5)],
 ])('finds %s', (invariant, spoil) => {
   spoil();
   expect(auditHypervisor().map((v) => v.invariant)).toContain(invariant);
@@ -43,7 +43,7 @@ test.each<[string, () => void]>([
 /** A frame of the heap's. */
 function lastFree(): ReturnType<Fixture['mfn']> {
   for (let m = x.mfn('f10'); ; m++) {
-    const mfn = m as ReturnType<Fixture['mfn']>;
+    const mfn = m;
     if ((peek(fr.countInfo(mfn)) & fr.PGC_state) === fr.PGC_state_free) return mfn;
   }
 }
