@@ -22,6 +22,7 @@ const FILES = [
   'workers/options.js',
   'workers/sizes.js',
   'workers/small.js',
+  'workers/step-vcpu.js',
 ];
 
 /** Eight hex digits; the folder is a controlled build. */
