@@ -8,6 +8,7 @@
  */
 import { POINT_WRITE } from '../sync/schedule.js';
 import type { Chosen } from './loop.js';
+import { mix } from './mix.js';
 import type { StepCheck } from './program.js';
 
 /** Clocks of the last write and of the reads since, of one word. */
@@ -15,13 +16,6 @@ interface Word {
   write: Int32Array;
   reads: Int32Array;
 }
-
-const mix = (h: number, v: number): number => {
-  let x = Math.imul(h ^ v, 0x9e3779b1);
-  x ^= x >>> 15;
-  x = Math.imul(x, 0x85ebca77);
-  return x ^ (x >>> 13);
-};
 
 function join(to: Int32Array, from: Int32Array): void {
   for (let i = 0; i < to.length; i++) if (from[i]! > to[i]!) to[i] = from[i]!;

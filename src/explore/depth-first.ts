@@ -19,7 +19,7 @@ interface ChoiceNode {
 export interface SavedStack {
   readonly chosen: readonly number[];
   readonly enabled: readonly number[];
-  readonly todo: readonly number[];
+  readonly backtrack: readonly number[];
   readonly done: readonly number[];
   readonly choices: readonly { at: number; n: number; value: number }[];
 }
@@ -42,7 +42,7 @@ export abstract class DepthFirst implements Strategy {
   protected chosen = new Uint8Array(256);
   protected enabled = new Int32Array(256);
   /** Actors to be tried at a node, tried ones included. */
-  protected todo = new Int32Array(256);
+  protected backtrack = new Int32Array(256);
   /** Actors that need not be tried (again) at a node; the one being tried is not among them. */
   protected done = new Int32Array(256);
   #choices: ChoiceNode[] = [];
@@ -81,7 +81,7 @@ export abstract class DepthFirst implements Strategy {
     return next;
   }
 
-  /** A new node: sets `todo` (and `done`) and answers who goes first, or ABANDON. */
+  /** A new node: sets `backtrack` (and `done`) and answers who goes first, or ABANDON. */
   protected abstract arrive(d: number, view: View, running: number): number;
 
   choose(_view: View, _actor: number, _what: number, n: number): number {
@@ -124,8 +124,22 @@ export abstract class DepthFirst implements Strategy {
         this.cut(d);
         return true;
       }
+      this.over(d);
       this.length = d;
     }
+  }
+
+  /** Nothing is left to be tried at node `d`, nor below it. */
+  protected over(_d: number): void {
+    return;
+  }
+
+  /** What the machine chose in the step after which `at` nodes had been picked; 0 when it was asked nothing. */
+  protected choicesAt(at: number): number {
+    let sum = 0;
+    for (let k = this.#asked - 1; k >= 0 && this.#choices[k]!.at === at; k--)
+      sum = sum * 31 + this.#choices[k]!.value + 1;
+    return sum;
   }
 
   /** Preemptions that are left once `actor` has been tried at node `d`, under a bound; -1 without one. */
@@ -141,7 +155,7 @@ export abstract class DepthFirst implements Strategy {
 
   /** Who is still to be tried at node `d`. */
   protected left(d: number): number {
-    return this.todo[d]! & ~this.done[d]!;
+    return this.backtrack[d]! & ~this.done[d]!;
   }
 
   /** What the steps from number `d` (0 is the first) on did is no longer what they did. */
@@ -156,7 +170,7 @@ export abstract class DepthFirst implements Strategy {
     this.chosen = chosen;
     this.#begun = longer(this.#begun, more);
     this.enabled = longer(this.enabled, more);
-    this.todo = longer(this.todo, more);
+    this.backtrack = longer(this.backtrack, more);
     this.done = longer(this.done, more);
   }
 
@@ -167,7 +181,7 @@ export abstract class DepthFirst implements Strategy {
   /** Under a bound alternatives differ much in size, and the sizes are learned. */
   #exploredByLevel(): number {
     let alternatives = 0;
-    for (let d = 0; d < this.length; d++) alternatives += bits(this.todo[d]!) - 1;
+    for (let d = 0; d < this.length; d++) alternatives += bits(this.backtrack[d]!) - 1;
     const density = Math.max(0.01, alternatives / Math.max(1, this.length));
     let rest = 0;
     for (let d = 0; d < this.length; d++) {
@@ -193,7 +207,7 @@ export abstract class DepthFirst implements Strategy {
         sum += part * value;
       }
       if (d === this.length) break;
-      const behind = bits(this.todo[d]! & this.done[d]!);
+      const behind = bits(this.backtrack[d]! & this.done[d]!);
       part /= Math.max(1, behind + bits(this.left(d) | (1 << this.chosen[d]!)));
       sum += part * behind;
     }
@@ -205,7 +219,7 @@ export abstract class DepthFirst implements Strategy {
     return {
       chosen: part(this.chosen),
       enabled: part(this.enabled),
-      todo: part(this.todo),
+      backtrack: part(this.backtrack),
       done: part(this.done),
       choices: this.#choices.map((c) => ({ ...c })),
     };
@@ -217,7 +231,7 @@ export abstract class DepthFirst implements Strategy {
     while (this.chosen.length <= this.length) this.grow();
     this.chosen.set(s.chosen);
     this.enabled.set(s.enabled);
-    this.todo.set(s.todo);
+    this.backtrack.set(s.backtrack);
     this.done.set(s.done);
     this.#choices = s.choices.map((c) => ({ ...c }));
     this.#begun.fill(-1, 0, this.length);

@@ -40,7 +40,7 @@ export class Dpor extends Reducing {
     const able = this.enabled[d]! & ~asleep;
     if (able === 0) return ABANDON;
     const next = (able & (1 << running)) !== 0 ? running : lowestBit(able);
-    this.todo[d] = 1 << next;
+    this.backtrack[d] = 1 << next;
     return next;
   }
 
@@ -147,10 +147,10 @@ export class Dpor extends Reducing {
    */
   #race(e: number, p: number, clock: Int32Array, sleeper: boolean): void {
     const initials = this.#initials(e, p, clock, sleeper);
-    if ((initials & (this.todo[e]! | this.#asleep[e]!)) !== 0) return;
+    if ((initials & (this.backtrack[e]! | this.#asleep[e]!)) !== 0) return;
     const able = initials & this.enabled[e]!;
     const one = (able & (1 << p)) !== 0 ? p : lowestBit(able);
-    this.todo[e] = able === 0 ? this.enabled[e]! : this.todo[e]! | (1 << one);
+    this.backtrack[e] = able === 0 ? this.enabled[e]! : this.backtrack[e]! | (1 << one);
   }
 
   #initials(e: number, p: number, clock: Int32Array, sleeper: boolean): number {

@@ -23,7 +23,7 @@ export class Exhaustive extends DepthFirst {
     const could = d > 0 && view.state[running] === READY;
     const spent = d === 0 ? 0 : this.#spent[d - 1]! + this.#cost(d - 1, this.chosen[d - 1]!);
     this.#spent[d] = spent;
-    this.todo[d] = could && spent >= this.#most ? 1 << running : this.enabled[d]!;
+    this.backtrack[d] = could && spent >= this.#most ? 1 << running : this.enabled[d]!;
     return view.state[running] === READY ? running : lowestBit(this.enabled[d]!);
   }
 

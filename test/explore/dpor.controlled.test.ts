@@ -83,8 +83,10 @@ describe('programs of sleepers: reduction finds all outcomes of', () => {
       expect(few.classes).toBe(all.classes);
       expect(few.executions).toBeLessThan(all.executions);
       const [bounded, within] = everything(order, exhaustive(2));
-      const [, reduced] = everything(order, bpor(2));
-      expect(reduced).toEqual(within);
+      for (const oneOf of [1, 8]) {
+        const [, reduced] = everything(order, bpor(2, oneOf));
+        expect(reduced).toEqual(within);
+      }
       expect(bounded.exhausted).toBe(true);
     }
   });
@@ -94,19 +96,24 @@ describe.each([0, 1, 2, 3])('bounded reduction with %i preemptions', (k) => {
   it('finds the outcomes of plain enumeration under that bound, over random programs', () => {
     let plain = 0;
     let reduced = 0;
+    let behind = 0;
     fc.assert(
       fc.property(smallPrograms, (ops) => {
         const [all, outcomes] = everything(ops, exhaustive(k), MOST);
         if (!all.exhausted) return;
-        const [few, found] = everything(ops, bpor(k));
+        // With every node kept, as many as can be are found to be behind; a search keeps one of eight.
+        const [few, found] = everything(ops, bpor(k, 1));
         for (const o of outcomes) expect(found).toContain(o);
         expect(found.size).toBe(outcomes.size);
+        expect(everything(ops, bpor(k))[1]).toEqual(found);
         plain += all.executions;
         reduced += few.executions;
+        behind += few.abandoned;
       }),
       { numRuns: RUNS, seed: Number(process.env['XENOLITH_SEED'] ?? 1) },
     );
     if (k > 0) expect(plain / reduced).toBeGreaterThan(1.5);
+    if (k > 1) expect(behind).toBeGreaterThan(RUNS / 4);
   });
 });
 
