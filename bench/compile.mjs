@@ -17,7 +17,7 @@ export function compile(variant) {
       fileName: file,
       compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
     });
-    const bound = variant === 'parallel' ? bindImports(ts, outputText, file, new Map()) : outputText;
+    const bound = bindImports(ts, outputText, file, new Map());
     const placed = bound.replaceAll(/'\.\.\/(src|guests|workers)\//g, `'../../${variant}/$1/`);
     writeFileSync(join(out, file.replace(/^bench\//, '').replace(/\.ts$/, '.js')), placed);
   }

@@ -1,18 +1,20 @@
 /**
- * Gives imported names constants of the importing module, in the parallel build's hot rooms and in the benches: what was
- * `import { a } from './x.js';` becomes `import { a as $a } from './x.js'; const a = $a;`.
+ * Gives imported and exported names constants of their module, in the hot rooms and the benches of both builds: what was
+ * `import { a } from './x.js';` becomes `import { a as $a } from './x.js'; const a = $a;`, and what was `export const b = 1;`
+ * becomes `const b = 1;` with `const $$b = b; export { $$b as b };` behind the last statement.
  *
- * An engine reads an imported name through a cell at every use and does not know what it finds there; a module's own
- * constant it folds, into the code for a number and into a direct call for a function (`npm run bench:native -- walk load`).
- * Exports of these rooms never change (lint: no module state), so the names mean the same.
+ * An engine reads an imported name, and within its own module an exported one, through a cell at every use and does not know
+ * what it finds there: a division by an exported constant is a division. A module's own constant it folds, into the code for a
+ * number and into a direct call for a function (`npm run bench:native -- grant walk load`).
+ * Exports of these rooms never change (one that may is an error), so the names mean the same.
  *
- * Left alone: imports between modules that import each other, for a constant could be read before it is there;
- * namespaces; packages. Lines stay as they are; columns move on the lines of import statements only.
+ * Left alone: modules that import each other, for a constant could be read before it is there; functions; namespaces; packages.
+ * Lines stay as they are; columns move on the lines of import statements and of the last statement only.
  */
 import { readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 
-const HOT = /^(src\/(ops|sync|shm|trace|fault|machine|hypervisor|vcpu)|guests|bench)\//;
+const HOT = /^(src\/(abi|ops|sync|shm|trace|fault|machine|hypervisor|vcpu|explore|audit|lab\/explore)|guests|bench)\//;
 const TYPE_IMPORT = /^(import|export) type [^;]*;/gm;
 const SPECIFIER = /\bfrom\s+'(\.{1,2}\/[^']+)\.js'/g;
 
@@ -98,9 +100,16 @@ function groups(graph) {
 export function bindImports(ts, js, file, group) {
   if (!HOT.test(file)) return js;
   const source = ts.createSourceFile(file, js, ts.ScriptTarget.Latest, false, ts.ScriptKind.JS);
+  const all = ownExports(ts, source);
+  const own = isInCycle(group, file) ? [] : all;
   let out = '';
   let done = 0;
   for (const statement of source.statements) {
+    if (own.some((e) => e.statement === statement)) {
+      const start = statement.getStart(source);
+      out += `${js.slice(done, start)}${' '.repeat('export'.length)}`;
+      done = start + 'export'.length;
+    }
     if (!ts.isImportDeclaration(statement) || !ts.isStringLiteral(statement.moduleSpecifier)) continue;
     const names = statement.importClause?.namedBindings;
     const specifier = statement.moduleSpecifier.text;
@@ -109,15 +118,55 @@ export function bindImports(ts, js, file, group) {
     if (from !== undefined && from === group.get(file)) continue;
     const constants = [];
     for (const e of names.elements) {
-      const own = e.name.text;
-      const theirs = e.propertyName?.text ?? own;
-      out += `${js.slice(done, e.getStart(source))}${theirs} as $${own}`;
+      const here = e.name.text;
+      const theirs = e.propertyName?.text ?? here;
+      out += `${js.slice(done, e.getStart(source))}${theirs} as $${here}`;
       done = e.end;
-      constants.push(`${own} = $${own}`);
+      constants.push(`${here} = $${here}`);
     }
     out += js.slice(done, statement.end);
     done = statement.end;
     if (constants.length > 0) out += ` const ${constants.join(', ')};`;
   }
-  return out + js.slice(done);
+  const last = source.statements.at(-1)?.end ?? 0;
+  const names = own.flatMap((e) => e.names);
+  if (names.length === 0) return out + js.slice(done);
+  const aliases = names.map((n) => `$$${n} = ${n}`).join(', ');
+  const exported = names.map((n) => `$$${n} as ${n}`).join(', ');
+  return `${out}${js.slice(done, last)} const ${aliases}; export { ${exported} };${js.slice(last)}`;
+}
+
+/**
+ * The `export const` statements and the names that each declares.
+ * @param {typeof import('typescript')} ts
+ * @param {import('typescript').SourceFile} source
+ */
+function ownExports(ts, source) {
+  return source.statements.flatMap((statement) => {
+    if (!ts.isVariableStatement(statement)) return [];
+    if (!statement.modifiers?.some((m) => m.kind === ts.SyntaxKind.ExportKeyword)) return [];
+    if ((statement.declarationList.flags & ts.NodeFlags.Const) === 0) {
+      throw new Error(`${source.fileName}: an export that may change; who imports it would keep its first value`);
+    }
+    return [{ statement, names: statement.declarationList.declarations.flatMap((d) => namesOf(ts, d.name)) }];
+  });
+}
+
+/**
+ * @param {typeof import('typescript')} ts
+ * @param {import('typescript').BindingName} name
+ * @returns {string[]}
+ */
+function namesOf(ts, name) {
+  if (ts.isIdentifier(name)) return [name.text];
+  return name.elements.flatMap((e) => (ts.isBindingElement(e) ? namesOf(ts, e.name) : []));
+}
+
+/**
+ * @param {ReadonlyMap<string, number>} group
+ * @param {string} file
+ */
+function isInCycle(group, file) {
+  const own = group.get(file);
+  return own !== undefined && [...group].some(([other, g]) => g === own && other !== file);
 }

@@ -84,7 +84,7 @@ async function emit(ts, root, file, output, variant, groups) {
     const { js, map } = transpile(ts, source, file);
     map.sources = [relative(dirname(target), input).replaceAll('\\', '/')];
     writeOutput(`${target}.map`, JSON.stringify(map), input);
-    writeOutput(target, variant === 'parallel' ? bindImports(ts, js, file, groups) : js, input);
+    writeOutput(target, bindImports(ts, js, file, groups), input);
     return [];
   } catch (e) {
     remove(target);

@@ -20,6 +20,7 @@ export const ld = (a: number): number => Atomics.load(words, a);
 export const st = (a: number, v: number): void => {
   Atomics.store(words, a, v);
 };
+export const ldPlain = ld;
 export const cas = (a: number, old: number, next: number): number => Atomics.compareExchange(words, a, old, next);
 export const add = (a: number, v: number): number => Atomics.add(words, a, v);
 export const and = (a: number, v: number): number => Atomics.and(words, a, v);

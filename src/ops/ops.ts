@@ -8,6 +8,11 @@ export interface Ops {
   /** The word at `a`, sequentially consistent. */
   readonly ld: (a: number) => number;
   readonly st: (a: number, v: number) => void;
+  /**
+   * The same as `ld` to the processor; but an engine may take it for a word that nobody else changes, so not for a loop that
+   * does nothing but look.
+   */
+  readonly ldPlain: (a: number) => number;
   /** Compare-exchange; answers the word that was there. */
   readonly cas: (a: number, old: number, next: number) => number;
   /** Fetch-and-op; each answers the old word. */

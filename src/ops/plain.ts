@@ -11,6 +11,7 @@ const high = new Int32Array(1);
 const at = (a: number): number => words[a] as number;
 
 export const ld = at;
+export const ldPlain = at;
 export const st = (a: number, v: number): void => {
   mark(a);
   words[a] = v;

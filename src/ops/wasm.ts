@@ -28,9 +28,10 @@ function ld64Double(a: number): number {
   double[0] = d;
   return Number.isNaN(d) ? ld64Shim(a) | 0 : (halves[0] as number);
 }
-export const ld64 = process.arch === 'x64' ? ld64Double : ld64Shim;
-/** On x86-64 a plain store is one, in order with the others; elsewhere it would be less than that. */
+/** On x86-64 plain loads and stores are in order with the others; elsewhere they would be less than that. */
 const ORDERED = process.arch === 'x64';
+export const ld64 = ORDERED ? ld64Double : ld64Shim;
+export const ldPlain = ORDERED ? (a: number): number => words[a] as number : shim.ld;
 export const stPlain = ORDERED
   ? (a: number, v: number): void => {
       words[a] = v;

@@ -28,11 +28,11 @@ export function run<T>(body: () => T): T {
 }
 
 export const { cas, add, and, or, xchg, cas16, ld64, hi64, st64, stPlain, stPlain64, xchg64, cas64, fill, copy } = ops;
-export const ldOnce = ops.ld;
+export const ldOnce = ops.ldPlain;
 export const stOnce = ops.st;
 export const peek = (a: number): number => words[a] as number;
 export const poke = (a: number, v: number): void => {
-  words[a] = v;
+  words[a] = v | 0; // else the engine takes a value that it knows nothing of through a double
 };
 export const peekDouble = (a: number): number => doubles[a >>> 1] as number;
 export const pokeDouble = (a: number, v: number): void => {

@@ -53,6 +53,32 @@ describe('the imports of a hot room', () => {
   });
 });
 
+describe('the exported constants of a hot room', () => {
+  it('are constants of the module, exported under their names behind the last statement', () => {
+    expect(bound('export const a = 1;\nexport const { b, c: [d] } = a;\n//# end\n')).toBe(
+      '       const a = 1;\n       const { b, c: [d] } = a; ' +
+        'const $$a = a, $$b = b, $$d = d; export { $$a as a, $$b as b, $$d as d };\n//# end\n',
+    );
+  });
+
+  it('stay as they are when they are functions or classes, and in modules that import each other; none may change', () => {
+    for (const js of ['export function f() {}', 'export class C {}', "export { y } from './y.js';"]) {
+      expect(bound(js)).toBe(js);
+    }
+    expect(() => bound('export let x = 1;')).toThrow('an export that may change');
+    const pair = new Map([FILE, 'src/machine/b.ts'].map((f) => [f, 1]));
+    expect(bound('export const a = 1;', FILE, pair)).toBe('export const a = 1;');
+    expect(bound('export const a = 1;', FILE, new Map([[FILE, 1]]))).not.toBe('export const a = 1;');
+  });
+
+  it('can be imported as before', async () => {
+    const js = bound('export const a = 20;\nexport const { b } = { b: a + 1 };\nexport const sum = () => a + b;\n');
+    const module = (await import(`data:text/javascript,${encodeURIComponent(js)}`)) as Record<string, unknown>;
+    expect(Object.keys(module).sort()).toEqual(['a', 'b', 'sum']);
+    expect((module['sum'] as () => number)()).toBe(41);
+  });
+});
+
 describe('groups of modules', () => {
   let root: string;
   const put = (file: string, text: string): void => {

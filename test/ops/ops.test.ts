@@ -37,6 +37,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       (o, b) =>
         o.ld(b + a),
   ),
+  at.map(
+    (a): Step =>
+      (o, b) =>
+        o.ldPlain(b + a),
+  ),
   fc.tuple(at, value).map(
     ([a, v]): Step =>
       (o, b) => (o.st(b + a, v), 0),
