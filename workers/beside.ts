@@ -5,7 +5,7 @@ import { peek, poke } from '../src/sync/primitives.js';
 import { boardReborn, boardSweep, endClaimsOf } from '../guests/drivers/blk/board.js';
 import { hostileBeside, hostileHandlers } from '../guests/hostile/guest.js';
 import { homeL4, hostilePages, layHostile, startStream, tellBeside, tellHostile } from '../guests/hostile/image.js';
-import { KIND_NAMES, weightsOf } from '../guests/hostile/kinds.js';
+import { ALL_KIND_NAMES, weightsOf } from '../guests/hostile/kinds.js';
 import { hostile, type Hostile } from '../guests/hostile/record.js';
 import { GRANT_STATUSES, STATUSES, tally, tallyLife, type Tally } from '../guests/hostile/tally.js';
 
@@ -15,7 +15,7 @@ function tallied(at: number): TallyWords {
   const t = at as Tally;
   const totals = ['lives', 'steps', 'calls', 'faults', 'against', 'reached', 'met'] as const;
   const words: (readonly [string, number])[] = totals.map((name) => [`hostile.${name}`, tally[name](t)]);
-  KIND_NAMES.forEach((name, k) => {
+  ALL_KIND_NAMES.forEach((name, k) => {
     words.push([`hostile.kind.${name}`, tally.kinds(t) + k], [`hostile.effect.${name}`, tally.effects(t) + k]);
     words.push([`hostile.reached.${name}`, tally.reachedKinds(t) + k]);
   });

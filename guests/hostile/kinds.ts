@@ -42,7 +42,9 @@ export const KIND = Object.freeze({
   storm: 30,
 } as const);
 
-export const KIND_NAMES: readonly string[] = Object.freeze(Object.keys(KIND));
+/** Every kind's name, by its number; and those that a guest without neighbours takes. */
+export const ALL_KIND_NAMES: readonly string[] = Object.freeze(Object.keys(KIND));
+export const KIND_NAMES: readonly string[] = Object.freeze(ALL_KIND_NAMES.slice(0, KIND.offerRing));
 
 /** How often each kind is taken. */
 const OFTEN: Readonly<Record<keyof typeof KIND, number>> = Object.freeze({
@@ -99,7 +101,7 @@ const BESIDE: Readonly<Partial<Record<keyof typeof KIND, number>>> = Object.free
 
 /** Weight of each kind, by number, from the groups' weights. */
 export function weightsOf(mix: Readonly<Record<HostileGroup, number>>): number[] {
-  const out = Array.from(KIND_NAMES, () => 0);
+  const out = Array.from(ALL_KIND_NAMES, () => 0);
   for (const group of HOSTILE_GROUPS) {
     for (const name of GROUPS[group]) out[KIND[name]] = mix[group] * (BESIDE[name] ?? OFTEN[name]);
   }
