@@ -4,7 +4,8 @@
  * Invariant: an event sent on a bound channel leaves its pending bit set at the peer before the call returns.
  * Lock: a sender holds its own channel's lock, which keeps the peer bound; the rest as in event-bind.
  * Source: xen/common/event_channel.c, do_event_channel_op.
- * Differs: no physical interrupts (bind_pirq finds none), no FIFO scheme (-ENOSYS).
+ * Differs: no physical interrupts (bind_pirq finds none), no FIFO scheme (-ENOSYS), nobody who polls; no event of Xen's own
+ * sends a virtual interrupt (VIRQ_DOM_EXC at a destruction, say): `sendGuestVirq` is for whoever runs the machine.
  */
 import { EAGAIN, EBUSY, EFAULT, EINVAL, ENOSYS, EPERM, ERESTART, ESRCH } from '../abi/errno.js';
 import * as ev from '../abi/event-channel.js';

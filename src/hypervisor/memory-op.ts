@@ -4,7 +4,8 @@
  * Invariant: the answer is the number of extents done, over continuations (the command's upper bits carry it).
  * Lock: none of its own.
  * Source: do_memory_op … guest_remove_page, xen/common/memory.c; [X1].
- * Differs: extents of order 0 are given out; larger ones fail as in a heap that has none.
+ * Differs: extents of order 0 are given out; larger ones fail as in a heap that has none. mem_flags (nodes, address bits,
+ * populate on demand) are not looked at. Commands that are not here answer -ENOSYS.
  */
 import { EFAULT, EINVAL, ENOSYS, EPERM, ESRCH } from '../abi/errno.js';
 import { canonicalVa, DOMID_SELF, type Mfn, type Va } from '../abi/frames.js';
