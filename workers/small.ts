@@ -7,6 +7,7 @@ import type { DomainSpec } from '../src/scenario/scenario.js';
 import type { Steps } from '../src/sync/steps.js';
 import { designByName } from '../guests/designs/registry.js';
 import type { Kernel } from '../guests/kernel/records.js';
+import { makeLook } from '../guests/look.js';
 import { reportOf } from '../guests/report.js';
 import { STEP_BOARD_WORDS } from '../guests/workloads/steps/board.js';
 import { kernelWord } from '../guests/workloads/steps/names.js';
@@ -35,6 +36,14 @@ export function smallGuests(): ExploreGuests {
   return {
     refuses,
     build,
+    look: (view) => {
+      if (design === undefined) throw new HypervisorBug('a look at guests that were not built');
+      return makeLook(
+        [...kernels.values()].map(({ k }) => k),
+        design,
+        view,
+      );
+    },
     reports: (domids) =>
       domids.flatMap((d) => {
         const k = kernels.get(d)?.k;

@@ -13,7 +13,9 @@ import type { Steps } from '../../src/sync/steps.js';
 import type { GrantMap } from '../drivers/gntdev/map.js';
 import type { KernelCpu } from '../kernel/context.js';
 import type { Mm } from '../kernel/mm.js';
+import type { Page } from '../kernel/page.js';
 import type { Kernel } from '../kernel/records.js';
+import type { SlotLayout } from './slots.js';
 import type { Vma } from '../kernel/vma.js';
 
 /** What a scenario chooses beside the design. */
@@ -23,8 +25,16 @@ export interface DesignOptions {
   readonly exitOrder: number;
 }
 
+/** What stands behind a PTE page, and which word of its struct page names it. */
+export interface SlotPlace {
+  readonly layout: SlotLayout;
+  readonly field: (p: Page) => number;
+}
+
 export interface TeardownDesign {
   readonly name: string;
+  /** Where slots are, of a design that has them (I16). */
+  readonly slots?: SlotPlace;
   /** Only a kernel without split PTE locks runs it: it gets one whatever the options say. */
   readonly oneLock: boolean;
   /** VMAs of the grant driver get an interval notifier, whose events arrive at `invalidate`. */

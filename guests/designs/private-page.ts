@@ -98,6 +98,7 @@ export function makePrivatePage(name: string, l: SlotLayout, field: SlotField): 
   return Object.freeze({
     ...baseDesign,
     name,
+    slots: { layout: l, field },
     mapUnderPteLock: true,
     *prepareMap(c: KernelCpu, _map: GrantMap, v: Vma): Steps<boolean> {
       const m = (yield* ld(vma.mm(v))) as Mm;

@@ -8,6 +8,7 @@ import type { Pfn } from '../../src/abi/frames.js';
 import type { Violation } from '../../src/abi/guest.js';
 import { ENTRIES, PAGE_PRESENT } from '../../src/abi/pte.js';
 import { peek } from '../../src/sync/primitives.js';
+import { found } from '../kernel/check.js';
 import { NO_HANDLE } from '../drivers/gntdev/map.js';
 import { PFN_NONE } from '../kernel/layout.js';
 import { page, pageOf, PG_level1, PG_table, type Page } from '../kernel/page.js';
@@ -32,22 +33,16 @@ export function checkSlots(k: Kernel, l: SlotLayout, field: (p: Page) => number)
 }
 
 function checkTable(k: Kernel, l: SlotLayout, table: Pfn, s: Pfn): Violation[] {
-  const out: Violation[] = [];
-  for (let i = 0; i < ENTRIES; i++) {
-    const handle = slotOfStill(k, l, s, i);
-    const lo = stillWord(k, table, 2 * i);
-    const granted = (lo & PAGE_PRESENT) !== 0 && (lo & PTE_SPECIAL) !== 0;
-    if (granted === (handle !== NO_HANDLE)) continue;
-    const slot = handle === NO_HANDLE ? 'is empty' : `holds handle ${String(handle >>> 0)}`;
-    const entry = granted ? 'is granted' : 'is not granted';
-    out.push(found(k, 'I16', `slot ${String(i)} of PTE page pfn ${String(table)} ${slot}, its entry ${entry}`));
-  }
-  return out;
+  return Array.from({ length: ENTRIES }, (_, i) => slotFault(k, l, table, s, i) ?? []).flat();
 }
 
-const found = (k: Kernel, invariant: string, what: string): Violation => ({
-  invariant,
-  detail: `d${String(peek(kernel.domid(k)))}: ${what}`,
-  holders: [],
-  severity: 'broken',
-});
+/** I16: a slot holds a handle exactly while its entry is granted. */
+export function slotFault(k: Kernel, l: SlotLayout, table: Pfn, s: Pfn, i: number): Violation | undefined {
+  const handle = slotOfStill(k, l, s, i);
+  const lo = stillWord(k, table, 2 * i);
+  const granted = (lo & PAGE_PRESENT) !== 0 && (lo & PTE_SPECIAL) !== 0;
+  if (granted === (handle !== NO_HANDLE)) return undefined;
+  const slot = handle === NO_HANDLE ? 'is empty' : `holds handle ${String(handle >>> 0)}`;
+  const entry = granted ? 'is granted' : 'is not granted';
+  return found(k, 'I16', `slot ${String(i)} of PTE page pfn ${String(table)} ${slot}, its entry ${entry}`);
+}

@@ -72,14 +72,21 @@ function checkPage(k: Kernel, pfn: Pfn, living: ReadonlySet<number>): Violation 
   return found(k, 'I17', `pfn ${String(pfn)} ${foreign ? 'is' : 'is not'} marked foreign, its p2m says otherwise`);
 }
 
-/** I15: pinned tables are read-only in the direct map, others writable. I17: a kept table of an mm that is gone. */
+/** I15: pinned tables are read-only in the direct map, others writable; the entry there is `lo`. */
+export function aliasFault(k: Kernel, pfn: Pfn, lo: number): Violation | undefined {
+  const pinned = (peek(page.flags(pageOf(k, pfn))) & PG_pinned) !== 0;
+  if (pinned === ((lo & PAGE_RW) === 0) && lo !== 0) return undefined;
+  return found(k, 'I15', `table pfn ${String(pfn)} is ${stateOf(pinned)}, its alias ${aliasOf(lo)}`);
+}
+
+const stateOf = (pinned: boolean): string => (pinned ? 'pinned' : 'not pinned');
+
+/** I15, and I17: a kept table of an mm that is gone. */
 function checkTable(k: Kernel, pfn: Pfn, flags: number, lives: boolean): Violation | undefined {
   const [lo] = directEntry(k, pfn);
-  const pinned = (flags & PG_pinned) !== 0;
-  const state = pinned ? 'pinned' : 'not pinned';
-  if (pinned === ((lo & PAGE_RW) !== 0) || lo === 0) {
-    return found(k, 'I15', `table pfn ${String(pfn)} is ${state}, its alias ${aliasOf(lo)}`);
-  }
+  const wrong = aliasFault(k, pfn, lo);
+  if (wrong !== undefined) return wrong;
+  const state = stateOf((flags & PG_pinned) !== 0);
   if ((flags & PG_quarantined) === 0 || lives) return undefined;
   const what = `table pfn ${String(pfn)} of an mm that has ended stays ${state}, for a grant that would not go`;
   return { ...found(k, 'I17', what), severity: 'leaked' };
@@ -116,7 +123,7 @@ function checkBorrowed(k: Kernel, pfn: Pfn): Violation | undefined {
   return p2mEntry(k, pfn) === P2M_INVALID ? checkBallooned(k, pfn) : undefined;
 }
 
-const found = (k: Kernel, invariant: string, what: string): Violation => ({
+export const found = (k: Kernel, invariant: string, what: string): Violation => ({
   invariant,
   detail: `d${String(peek(kernel.domid(k)))}: ${what}`,
   holders: [],

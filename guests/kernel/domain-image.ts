@@ -35,6 +35,8 @@ const text = (s: ImageSpec): number => L1 + l1Tables(s);
 
 export const image = Object.freeze({
   l4: L4,
+  /** The first of the L1s that show the direct map, pfn 0 first. */
+  firstL1: L1 as Pfn,
   text: (s: ImageSpec): Pfn => text(s) as Pfn,
   stack: (s: ImageSpec, vcpu: number): Pfn => (text(s) + 1 + vcpu * perVcpu(s)) as Pfn,
   batch: (s: ImageSpec, vcpu: number): Pfn => (text(s) + 2 + vcpu * perVcpu(s)) as Pfn,

@@ -1,9 +1,11 @@
 /**
  * What a guest tells the auditor over a still machine: what it holds, and what its own invariants say.
  *
- * Invariant: plain data, made after the last step; the auditor never asks a guest while it runs.
+ * Invariant: a report is plain data, made after the last step. A look between two steps of an explored execution reads and
+ * writes nothing but what it remembers itself.
  * Source: DESIGN decision 8; invariants I15 to I18 of the Xen reference, section 6.
  */
+import type { Mfn } from './frames.js';
 
 /** One broken invariant, with what is involved. */
 export interface Violation {
@@ -50,4 +52,35 @@ export interface GuestReport {
   /** Findings of the guest's own checks (I15 to I18). */
   readonly violations: readonly Violation[];
   readonly stock?: GuestStock;
+}
+
+/** What a look at guests has to know of the machine beside its memory. */
+export interface MachineView {
+  /** Frames, whose words begin at 0; where their records of four words begin; where guests' records begin. */
+  readonly frames: number;
+  readonly frameTable: number;
+  readonly arena: number;
+  /** Xen has the frame as a page table. */
+  typed(mfn: Mfn): boolean;
+  /** The domain neither dies nor has crashed. */
+  lives(domid: number): boolean;
+}
+
+/** Something that is out of step, as a look at everything finds it. */
+export interface OutOfStep {
+  readonly violation: Violation;
+  /** The frame that it is about. */
+  readonly mfn: Mfn;
+  /** Whether it may be so while the actor `index` is the one that put it so. */
+  excused(index: number): boolean;
+}
+
+/** Invariants of guests' kernels (I15, I16) after every step, on what the step wrote. */
+export interface GuestLook {
+  /** The machine was put back to what it was when this was made. */
+  reset(): void;
+  /** After a step of the actor `index` (of `cpuAt`), which did what it had declared; one that only reads need not be told. */
+  step(index: number, address: number, kind: number, words: number): Violation | undefined;
+  /** Everything, without any memory of what changed: what `step` is tested against. */
+  recount(): readonly OutOfStep[];
 }

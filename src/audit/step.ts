@@ -4,7 +4,7 @@
  *
  * Invariant: the same answer as `recountStep` over the whole machine, which a test demands after every step; nothing is
  * written, and no counter is believed that is being checked. The invariants of guests' kernels (I15, I16) are checked by
- * what guests export; leaks (I5 to I11, I14, I17, I18) are for the audit at the end.
+ * what guests export (abi/guest.ts, GuestLook); leaks (I5 to I11, I14, I17, I18) are for the audit at the end.
  * Lock: none; called between two steps, when nothing runs.
  * Source: reference xen-pv-memory.md, section 6; DESIGN decision 3 (a point declares what its accessor then does).
  *

@@ -4,7 +4,7 @@
  * Invariant: an object here keeps nothing between two calls but what it was made of; all state is in the shared memory,
  * so that a reset of the memory resets the guests.
  */
-import type { GuestReport } from '../../abi/guest.js';
+import type { GuestLook, GuestReport, MachineView } from '../../abi/guest.js';
 import type { DomainSpec, SmallStep } from '../../scenario/scenario.js';
 import type { Cpu } from '../../sync/actor.js';
 import type { Steps } from '../../sync/steps.js';
@@ -43,6 +43,8 @@ export interface ExploreGuests {
   /** Why the plan's design will not run, or ''. */
   refuses(plan: MachinePlan): string;
   build(plan: MachinePlan, domain: DomainSpec): Steps<SmallDomain>;
+  /** Step checks of the kernels that were built, over the machine as it is now. */
+  look(view: MachineView): GuestLook;
   reports(domids: readonly number[]): readonly GuestReport[];
   /** What a word of the guests' records is, or ''. */
   nameOf(address: number): string;

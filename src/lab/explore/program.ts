@@ -4,16 +4,19 @@
  * Invariant: a state that was judged once is not judged again: at rest the verdict is a function of the memory alone.
  * Lock: none.
  */
-import type { Violation } from '../../abi/guest.js';
+import type { GuestLook, MachineView, Violation } from '../../abi/guest.js';
 import { auditMachine } from '../../audit/index.js';
 import { makeStepChecks, type StepChecks } from '../../audit/step.js';
 import type { Finding, Names, Outcome, Program, Wait } from '../../explore/program.js';
+import { isTableType, PGT_count_mask, PGT_validated, typeInfo } from '../../machine/frame.js';
+import { ARENA, FRAME_TABLE, FRAMES } from '../../machine/layout.js';
 import { actor, cpuIndex } from '../../sync/actor.js';
 import { peek } from '../../sync/primitives.js';
 import type { FaultSpec } from '../../scenario/scenario.js';
+import { POINT_WRITE } from '../../sync/schedule.js';
 import type { Steps } from '../../sync/steps.js';
 import { besidesRefusals } from '../run/faults.js';
-import { crash, isWhole, warnings } from '../run/life.js';
+import { crash, isWhole, lifeOf, warnings } from '../run/life.js';
 import { Aftermath, settled } from './aftermath.js';
 import type { ExploreGuests } from './guests.js';
 import type { ExploreMachine, ExplorePlan } from './machine.js';
@@ -25,6 +28,7 @@ export class ExploreProgram implements Program {
   readonly #guests: ExploreGuests;
   readonly #bodies: readonly (() => Steps<void>)[];
   readonly #checks: StepChecks | undefined;
+  readonly #look: GuestLook | undefined;
   /** The actor record of each side, by index. */
   readonly #cpus: readonly number[];
   readonly #judged = new Map<number, readonly Finding[]>();
@@ -44,7 +48,16 @@ export class ExploreProgram implements Program {
     this.#checks = plan.stepChecks ? makeStepChecks() : undefined;
     if (this.#checks !== undefined) {
       const checks = this.#checks;
-      this.step = (side, address, kind, words) => checks.step(this.#cpus[side] ?? 0, address, kind, words);
+      // A kernel that was refused something on purpose keeps what it could not change, until somebody tries again.
+      const look = (this.#look = this.#faults.length === 0 ? guests.look(machineView) : undefined);
+      const cpus = this.#cpus;
+      this.step = (side, address, kind, words) => {
+        const index = cpus[side] ?? 0;
+        const wrong = checks.step(index, address, kind, words);
+        if (wrong !== undefined || look === undefined || (kind & POINT_WRITE) === 0) return wrong;
+        const guest = look.step(index, address, kind, words);
+        return guest === undefined ? undefined : findingOf(guest);
+      };
     }
   }
 
@@ -54,6 +67,7 @@ export class ExploreProgram implements Program {
   start(): readonly (() => Steps<void>)[] {
     this.#machine.reset();
     this.#checks?.reset();
+    this.#look?.reset();
     return this.#bodies;
   }
 
@@ -126,8 +140,22 @@ export class ExploreProgram implements Program {
     // Where faults are planned, a kernel may say that it was refused something, and keep what it will try again.
     const wrong =
       this.#aftermath === undefined ? violations : besidesRefusals(violations.filter(isUnheld), this.#faults);
-    return wrong.map(({ invariant, detail, holders }) => ({ rule: invariant, detail, holders }));
+    return wrong.map(findingOf);
   }
 }
 
 const isUnheld = (v: Violation): boolean => v.severity !== 'degraded';
+
+const findingOf = ({ invariant, detail, holders }: Violation): Finding => ({ rule: invariant, detail, holders });
+
+/** The machine as the look at guests needs it. */
+export const machineView: MachineView = {
+  frames: FRAMES,
+  frameTable: FRAME_TABLE,
+  arena: ARENA,
+  typed: (mfn) => {
+    const t = peek(typeInfo(mfn));
+    return isTableType(t) && (t & PGT_validated) !== 0 && (t & PGT_count_mask) !== 0;
+  },
+  lives: (domid) => lifeOf(domid) === '',
+};
