@@ -9,6 +9,8 @@ import { EBUSY, EINVAL, EPERM, ESRCH } from '../../src/abi/errno.js';
 import { PAGE_GUEST_KERNEL_HI } from '../../src/abi/pte.js';
 import { MMUEXT_PIN_L1_TABLE, MMUEXT_UNPIN_TABLE } from '../../src/abi/mmu.js';
 import type { Mfn } from '../../src/abi/frames.js';
+import { domain, DOMDYING_alive, DOMDYING_dying } from '../../src/hypervisor/domain.js';
+import { poke } from '../../src/sync/primitives.js';
 import { BAD_MFN, entry, frameOf, machine, pair, pte, put, RO, RW, single, state, type Dom } from './machine.js';
 import { recount, totals } from './recount.js';
 
@@ -40,6 +42,18 @@ describe('pin', () => {
     expect(d0.pin(2, b)).toBe(0);
     expect(d0.pin(2, b)).toBe(-EINVAL);
     expect(state(b)).toBe('ref 2 l2 1 pinned');
+    clean();
+  });
+
+  it('for a domain that dies meanwhile is taken back by who made it: its destroyer may have been there before', () => {
+    const [p, q] = pair() as [Dom, Dom];
+    const [l1, l2] = q.frames(2) as [Mfn, Mfn];
+    put(l2, 0, pte(l1, RW));
+    poke(domain.dying(q.d), DOMDYING_dying);
+    expect([p.pin(1, l1, q.domid), state(l1)]).toEqual([0, 'ref 1 none 0']);
+    expect([p.pin(2, l2, q.domid), state(l2), state(l1)]).toEqual([0, 'ref 1 none 0', 'ref 1 none 0']);
+    poke(domain.dying(q.d), DOMDYING_alive);
+    expect([q.pin(2, l2), state(l2)]).toEqual([0, 'ref 2 l2 1 pinned']);
     clean();
   });
 
