@@ -46,7 +46,7 @@ describe('pin', () => {
   });
 
   it('for a domain that dies meanwhile is taken back by who made it: its destroyer may have been there before', () => {
-    const [p, q] = pair() as [Dom, Dom];
+    const [p, q] = pair();
     const [l1, l2] = q.frames(2) as [Mfn, Mfn];
     put(l2, 0, pte(l1, RW));
     poke(domain.dying(q.d), DOMDYING_dying);
