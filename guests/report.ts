@@ -4,7 +4,8 @@
  * Invariant: reads only; no vCPU runs. Lock: none. Source: DESIGN decision 8.
  */
 import type { GuestHandle, GuestReport, GuestStock } from '../src/abi/guest.js';
-import type { Pfn } from '../src/abi/frames.js';
+import { INVALID_MFN, mfnWord, type Mfn, type Pfn } from '../src/abi/frames.js';
+import { entryMfn, PAGE_PRESENT } from '../src/abi/pte.js';
 import { listFirst, listNext } from '../src/shm/list.js';
 import { peek, run } from '../src/sync/primitives.js';
 import type { TeardownDesign } from './designs/design.js';
@@ -12,6 +13,8 @@ import { mapsOfFile } from './drivers/gntdev/device.js';
 import {
   entryOf,
   GE_KERNEL,
+  GE_PTE_HI,
+  GE_PTE_LO,
   GE_USER,
   grantMap,
   mapCount,
@@ -27,6 +30,7 @@ import type { Mm } from './kernel/mm.js';
 import { page, pageOf, PG_free, PG_granted, PG_quarantined } from './kernel/page.js';
 import { P2M_FOREIGN, P2M_INVALID, p2mEntry } from './kernel/p2m.js';
 import { kernel, type Kernel } from './kernel/records.js';
+import { directEntry } from './kernel/still.js';
 import { task, TASK_FILES, taskOfNode } from './kernel/task.js';
 import { firstVma, nextVma, vma, VM_OPS_GNTDEV } from './kernel/vma.js';
 import { work, type Work } from './kernel/work.js';
@@ -34,16 +38,19 @@ import { work, type Work } from './kernel/work.js';
 export function reportOf(k: Kernel, design: TeardownDesign): GuestReport {
   return {
     domid: peek(kernel.domid(k)),
-    handles: [...livingMms(k).flatMap(mapsOfMm), ...waitingMaps(k), ...keptMaps(k)].flatMap(handlesOf),
+    handles: [
+      ...livingMms(k).flatMap(mapsOfMm).flatMap((h) => handlesOf(k, h).map((x) => ({ ...x, inUse: true }))), // prettier-ignore
+      ...[...waitingMaps(k), ...keptMaps(k)].flatMap((h) => handlesOf(k, h)),
+    ],
     frames: [],
-    violations: [...checkKernel(k, mappedPages(k)), ...design.check(k)],
+    violations: [...checkKernel(k, mappedPages(k), awaitedTables(k)), ...design.check(k)],
     stock: stockOf(k),
   };
 }
 
 function stockOf(k: Kernel): GuestStock {
   const kept = keptMaps(k);
-  const again = kept.some(([, , willRelease]) => willRelease);
+  const again = kept.some(([map, , willRelease]) => willRelease || heldBy(k, map).every(([, stands]) => stands));
   let quarantined = kept.reduce((n, [map]) => n + mapCount(map), 0);
   let granted = 0;
   let framed = 0;
@@ -140,9 +147,41 @@ function mappedPages(k: Kernel): Set<number> {
   );
 }
 
-function handlesOf([map, who, willRelease]: Held): GuestHandle[] {
-  return Array.from({ length: mapCount(map) }, (_, i) => entryOf(map, i))
-    .flatMap((e) => [peek(e + GE_USER), peek(e + GE_KERNEL)])
-    .filter((handle) => handle !== NO_HANDLE)
-    .map((handle) => ({ handle: handle >>> 0, who, willRelease }));
+/** Frames of tables in which an entry of a kept map stands. */
+function awaitedTables(k: Kernel): Set<number> {
+  return new Set(
+    keptMaps(k)
+      .flatMap(([map]) => Array.from({ length: mapCount(map) }, (_, i) => entryOf(map, i)))
+      .filter((e) => peek(e + GE_USER) !== NO_HANDLE && userStands(k, e))
+      .map((e) => userTable(k, e)),
+  );
+}
+
+/** What the map knows to be mapped, and whether the entry is where it was put. */
+function heldBy(k: Kernel, map: GrantMap): [number, boolean][] {
+  return Array.from({ length: mapCount(map) }, (_, i) => entryOf(map, i)).flatMap((e) =>
+    [
+      [peek(e + GE_USER), userStands(k, e)] as [number, boolean],
+      [peek(e + GE_KERNEL), directEntry(k, pfnOfEntry(e))[0] !== 0] as [number, boolean],
+    ].filter(([handle]) => handle !== NO_HANDLE),
+  );
+}
+
+/** The table of the user entry. */
+const userTable = (k: Kernel, e: number): Mfn =>
+  entryMfn(peek(e + GE_PTE_LO), peek(e + GE_PTE_HI), peek(kernel.frames(k)));
+
+/** Whether something is mapped at the machine address of the user entry. */
+function userStands(k: Kernel, e: number): boolean {
+  const table = userTable(k, e);
+  return table !== INVALID_MFN && (peek(mfnWord(table) + ((peek(e + GE_PTE_LO) & 0xfff) >>> 2)) & PAGE_PRESENT) !== 0;
+}
+
+function handlesOf(k: Kernel, [map, who, willRelease]: Held): GuestHandle[] {
+  return heldBy(k, map).map(([handle, stands]) => ({
+    handle: handle >>> 0,
+    who,
+    willRelease,
+    mayRelease: !willRelease && stands,
+  }));
 }

@@ -5,7 +5,8 @@
  * list of pages without a frame.
  * Lock: none across hypercalls; the page is the caller's own meanwhile.
  * Source: Linux drivers/xen/balloon.c; [X1].
- * Differs: a frame that Xen refuses to take goes back to its page; Linux has a BUG_ON there.
+ * Differs: a frame that Xen refuses to take goes back to its page, and a refused alias is asked for again; Linux has a
+ * BUG_ON at both (drivers/xen/mem-reservation.c).
  */
 import type { Mfn, Pfn } from '../../src/abi/frames.js';
 import { XENMEM_decrease_reservation, XENMEM_populate_physmap } from '../../src/abi/memory.js';
@@ -13,7 +14,7 @@ import { UVMF_ALL, UVMF_INVLPG } from '../../src/abi/mmu.js';
 import { entryLo, PAGE_NX_HI } from '../../src/abi/pte.js';
 import { st } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
-import { setDirect } from '../kernel/alias.js';
+import { insistDirect, setDirect } from '../kernel/alias.js';
 import { allocZeroedPage } from '../kernel/alloc.js';
 import type { KernelCpu } from '../kernel/context.js';
 import { COUNT, WARN } from '../kernel/counters.js';
@@ -58,7 +59,7 @@ export function* balloonOut(c: KernelCpu): Steps<boolean> {
 /** A frame that Xen would not have is its page's again; a page whose alias is refused as well is never used again. */
 export function* takeBack(c: KernelCpu, pfn: Pfn, mfn: Mfn): Steps<void> {
   yield* setP2m(c, pfn, mfn);
-  if (yield* setDirect(c, pfn, entryLo(mfn, KERNEL_RW), PAGE_NX_HI, UVMF_INVLPG)) yield* releasePage(c, pfn);
+  if (yield* insistDirect(c, pfn, entryLo(mfn, KERNEL_RW), PAGE_NX_HI, UVMF_INVLPG)) yield* releasePage(c, pfn);
 }
 
 /** Takes a frame from Xen for a page that has none, which becomes an ordinary free page; false when there is none. */
@@ -71,7 +72,7 @@ export function* balloonIn(c: KernelCpu): Steps<boolean> {
   }
   const mfn = yield* populatedFrame(c);
   yield* setP2m(c, pfn, mfn);
-  const ok = yield* setDirect(c, pfn, entryLo(mfn, KERNEL_RW), PAGE_NX_HI, UVMF_INVLPG);
+  const ok = yield* insistDirect(c, pfn, entryLo(mfn, KERNEL_RW), PAGE_NX_HI, UVMF_INVLPG);
   yield* st(page.flags(pageOf(c.k, pfn)), 0);
   if (ok) yield* releasePage(c, pfn);
   return ok;

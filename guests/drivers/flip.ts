@@ -26,7 +26,7 @@ import { UVMF_ALL, UVMF_INVLPG } from '../../src/abi/mmu.js';
 import { entryLo, PAGE_NX_HI } from '../../src/abi/pte.js';
 import { and, or, st } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
-import { setDirect } from '../kernel/alias.js';
+import { insistDirect, setDirect } from '../kernel/alias.js';
 import { allocZeroedPage } from '../kernel/alloc.js';
 import type { KernelCpu } from '../kernel/context.js';
 import { COUNT, WARN } from '../kernel/counters.js';
@@ -70,7 +70,7 @@ export function* takeOffered(c: KernelCpu, pfn: Pfn, ref: number): Steps<number>
     return 0;
   }
   yield* setP2m(c, pfn, mfn);
-  const ok = yield* setDirect(c, pfn, entryLo(mfn as Mfn, KERNEL_RW), PAGE_NX_HI, UVMF_INVLPG);
+  const ok = yield* insistDirect(c, pfn, entryLo(mfn as Mfn, KERNEL_RW), PAGE_NX_HI, UVMF_INVLPG);
   yield* st(page.flags(pageOf(k, pfn)), 0);
   if (ok) yield* releasePage(c, pfn);
   return ok ? 0 : -EINVAL;

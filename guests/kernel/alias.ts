@@ -31,3 +31,12 @@ export function* setDirect(c: KernelCpu, pfn: Pfn, lo: number, hi: number, flush
   if (r < 0) yield* warn(c, WARN.alias, pfn);
   return r >= 0;
 }
+
+/** Attempts after the first. */
+const REPAIRS = 4;
+
+/** The same where the page is lost without it: a refusal is asked about again, a few times. */
+export function* insistDirect(c: KernelCpu, pfn: Pfn, lo: number, hi: number, flush: number): Steps<boolean> {
+  for (let i = 0; i < REPAIRS; i++) if (yield* setDirect(c, pfn, lo, hi, flush)) return true;
+  return yield* setDirect(c, pfn, lo, hi, flush);
+}

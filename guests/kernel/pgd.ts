@@ -42,13 +42,11 @@ function* copyKernelSlots(c: KernelCpu, pgd: Pfn): Steps<void> {
   yield* c.g.store(entryVa(pgd, DIRECT_SLOT), lo, hi64());
 }
 
-/** Frees both roots; a root that is still pinned is a mistake that is counted and kept out of use. */
+/** Frees both roots; one that is still pinned is a mistake that is counted and kept out of use. */
 export function* pgdFree(c: KernelCpu, pgd: Pfn): Steps<void> {
-  const user = userPgd(c, pgd);
-  if (((yield* ld(page.flags(pageOf(c.k, pgd)))) & PG_pinned) !== 0) {
-    yield* warn(c, WARN.alias, pgd);
-    return;
+  for (const root of [userPgd(c, pgd), pgd]) {
+    if (root === PFN_NONE) continue;
+    if (((yield* ld(page.flags(pageOf(c.k, root)))) & PG_pinned) !== 0) yield* warn(c, WARN.alias, root);
+    else if (yield* putPageTest(c, root)) yield* freePage(c, root);
   }
-  if (user !== PFN_NONE && (yield* putPageTest(c, user))) yield* freePage(c, user);
-  if (yield* putPageTest(c, pgd)) yield* freePage(c, pgd);
 }

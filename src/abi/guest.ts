@@ -22,8 +22,12 @@ export interface Violation {
 export interface GuestHandle {
   readonly handle: number;
   readonly who: string;
-  /** False when the driver knows it but will never try to release it again. */
+  /** False when the driver knows it but has no try to release it before it. */
   readonly willRelease: boolean;
+  /** Given up for now, and tried again when another map goes: its entry is where it was, so that this can succeed. */
+  readonly mayRelease?: boolean;
+  /** A process has it mapped: nobody waits for anything. */
+  readonly inUse?: boolean;
 }
 
 /** A frame that the guest keeps for a reason of its own (page of a process, table, ring, page cache …). */

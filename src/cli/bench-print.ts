@@ -60,7 +60,7 @@ function modelledRow(r: TeardownReport, p: PointReport, d: DesignPoint, metric: 
 }
 
 function laid(columns: readonly Column[], rows: readonly (readonly string[])[], width: number): string[] {
-  return table(columns, rows, width) ?? rows.flatMap((row) => [...block(columns, row), '']);
+  return table(columns, rows, width) ?? rows.flatMap((row) => [...block(columns, row, width), '']);
 }
 
 /** The tables of all points. */

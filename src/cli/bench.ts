@@ -164,17 +164,14 @@ function chosen(names: readonly string[] | undefined): string[] {
   return [...new Set(names)];
 }
 
-/** On a terminal a line that changes, elsewhere a line per point. */
+/** On a terminal a line that changes, elsewhere also one for each point. */
 function progress(t: Terminal, quiet: boolean): (text: string) => void {
   let point = '';
   return (text) => {
     if (quiet) return;
-    if (t.live) {
-      t.status(text);
-      return;
-    }
+    t.status(text);
     const now = text.split(':')[0] ?? '';
-    if (now !== point && text.includes('warming')) t.err(`${now} …`);
+    if (!t.live && now !== point && text.includes('warming')) t.err(`${now} …`);
     if (text.includes('warming')) point = now;
   };
 }

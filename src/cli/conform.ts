@@ -90,18 +90,9 @@ async function conformFiles(files: readonly string[], flags: ConformFlags, t: Te
   }
 }
 
-/** Between two plain lines where stderr is no terminal. */
-const PLAIN_EVERY_MS = 5000;
-
 function progressOn(t: Terminal): (p: ConformProgress) => void {
-  let last = Date.now();
   return (p) => {
     const part = p.part === 0 ? '' : `${String(Math.floor(100 * p.part))} %, `;
-    const line = `${part}${count(p.tapes)} tapes, ${count(p.different)} different`;
-    if (t.live) t.status(line);
-    else if (Date.now() - last >= PLAIN_EVERY_MS) {
-      last = Date.now();
-      t.err(line);
-    }
+    t.status(`${part}${count(p.tapes)} tapes, ${count(p.different)} different`);
   };
 }

@@ -1,7 +1,7 @@
 /** `xenolith schema`, `designs` and `validate`: what can be said without a machine. */
 import type { Command } from 'commander';
 import { loadCatalog } from '../lab/catalog.js';
-import { readScenario } from '../lab/scenario-file.js';
+import { readScenario, scenarioFiles } from '../lab/scenario-file.js';
 import { scenarioJsonSchema } from '../scenario/schema.js';
 import { EXIT_OK, explain } from './exit.js';
 import { heading } from './print.js';
@@ -34,10 +34,10 @@ export function addDescriptions(program: Command, t: Terminal, done: (code: numb
   program
     .command('validate')
     .description('check scenario files without running them')
-    .argument('<files...>', 'scenarios (YAML)')
-    .addHelpText('after', '\nExample:\n  $ xenolith validate guests/scenarios/*.yaml\n')
+    .argument('<files...>', 'scenarios (YAML), or folders of them')
+    .addHelpText('after', '\nExample:\n  $ xenolith validate guests/scenarios guests/scenarios/small\n')
     .action((files: string[]) => {
-      done(Math.max(...files.map((f) => validate(f, t))));
+      done(Math.max(...scenarioFiles(files).map((f) => validate(f, t))));
     });
 }
 

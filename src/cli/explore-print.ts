@@ -75,7 +75,7 @@ export function exploreReport(
   const out: string[] = [exploreHeading(s, spec), ''];
   if (lines !== undefined) out.push(lines[0] ?? '');
   r.designs.forEach((d, i) => {
-    const own = lines === undefined ? [...block(columns, rows[i] ?? []), ''] : [lines[i + 1] ?? ''];
+    const own = lines === undefined ? [...block(columns, rows[i] ?? [], t.columns), ''] : [lines[i + 1] ?? ''];
     out.push(...own.map((line) => paint(line, d, t.colour)));
     if (d.note !== '') out.push(...wrap(d.note, t.columns, '    '));
     for (const v of d.violations) out.push(...violation(v, file, t.columns));

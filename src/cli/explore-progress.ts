@@ -1,15 +1,12 @@
-/** How far a search is, on stderr: a redrawn line on a terminal, a plain line now and then elsewhere. */
+/** How far a search is, on stderr: the status line with every design that is being searched, and a line for each that is done. */
 import type { DesignExplored } from '../lab/explore/explore.js';
 import type { Counts } from '../lab/explore/messages.js';
 import { count } from './table.js';
 import type { Terminal } from './terminal.js';
 
-const PLAIN_EVERY_MS = 5000;
-
 interface Running {
   readonly began: number;
   line: string;
-  lastPlain: number;
 }
 
 export class ExploreProgress {
@@ -26,8 +23,7 @@ export class ExploreProgress {
   }
 
   design(name: string): void {
-    const now = performance.now();
-    this.#running.set(name, { began: now, line: name, lastPlain: now });
+    this.#running.set(name, { began: performance.now(), line: name });
     this.#draw();
   }
 
@@ -39,14 +35,14 @@ export class ExploreProgress {
     const left = c.remaining === undefined ? '' : `, about ${left_(c.remaining, rate)} left`;
     const classes = c.classes === undefined ? '' : `, ${count(c.classes)} classes`;
     r.line = `${name}: ${count(c.executions)} executions, ${count(c.states)} states${classes}, ${count(rate)}/s${left}`;
-    this.#say(r);
+    this.#draw();
   }
 
   shrinking(name: string, rule: string): void {
     const r = this.#running.get(name);
     if (r === undefined) return;
     r.line = `${name}: ${rule} found, shrinking`;
-    this.#say(r);
+    this.#draw();
   }
 
   report(d: DesignExplored): void {
@@ -59,14 +55,6 @@ export class ExploreProgress {
 
   end(): void {
     this.#t.status('');
-  }
-
-  #say(r: Running): void {
-    if (this.#quiet) return;
-    this.#draw();
-    if (this.#t.live || performance.now() - r.lastPlain < PLAIN_EVERY_MS) return;
-    r.lastPlain = performance.now();
-    this.#t.err(r.line);
   }
 
   #draw(): void {

@@ -64,7 +64,7 @@ Examples:
   $ xenolith explore guests/scenarios/small/munmap-fault.yaml --strategy pct --depth 3 --executions 100000 --json
   $ xenolith explore guests/scenarios/small/exit-revoke.yaml --fault gnttab.unmap --faults 1 --preemptions 1
 
-Exit codes: 0 everything as expected, 1 not, 2 bad input, 3 the laboratory broke.
+Exit codes: 0 everything as expected, 1 not, or interrupted, 2 bad input, 3 the laboratory broke.
 `;
 
 const DEFAULT_SECONDS = 60;

@@ -77,5 +77,6 @@ async function fuzzBuilds(flags: FuzzFlags, t: Terminal): Promise<number> {
     return all;
   });
   if (flags.json === true) t.out(`${JSON.stringify(reports, null, 2)}\n`);
+  else if (reports.length === 0) t.out('interrupted before the first episode\n');
   return reports.length === builds.length && reports.every((r) => r.complete) ? EXIT_OK : EXIT_UNEXPECTED;
 }

@@ -1,13 +1,9 @@
 #!/usr/bin/env node
-/** The executable: the process around `program.ts`. */
-import { explain } from './exit.js';
-import { main } from './program.js';
-import { terminalOver } from './terminal.js';
+/** The executable: hears signals first, then loads and runs the command line. */
+import { watchSignals } from './interrupt.js';
 
-const t = terminalOver(process.stdout, process.stderr, process.env);
-process.on('uncaughtException', (e) => {
-  const told = explain(e);
-  t.err(told.text);
-  process.exit(told.code);
+watchSignals((line) => {
+  process.stderr.write(`\n${line}\n`);
 });
-process.exitCode = await main(process.argv.slice(2), t);
+const { start } = await import('./start.js');
+process.exitCode = await start();

@@ -59,7 +59,7 @@ export function humanReport(s: Scenario, r: ScenarioReport, t: Pick<Terminal, 'c
   const out: string[] = [...heading(s), ''];
   if (lines !== undefined) out.push(lines[0] ?? '');
   r.designs.forEach((d, i) => {
-    const own = lines === undefined ? [...block(COLUMNS, rows[i] ?? []), ''] : [lines[i + 1] ?? ''];
+    const own = lines === undefined ? [...block(COLUMNS, rows[i] ?? [], t.columns), ''] : [lines[i + 1] ?? ''];
     out.push(...own.map((line) => paint(line, d, t.colour)), ...details(d, t.columns));
   });
   out.push('', summary(s, r));

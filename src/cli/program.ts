@@ -27,6 +27,9 @@ Examples:
   $ xenolith designs
   $ xenolith conform
   $ xenolith bench teardown --pages 256,4096
+
+Ctrl-C ends a command in order: it reports what there is. A second one ends it at once.
+Exit codes: 0 as expected, 1 not as expected, or interrupted, 2 bad input, 3 the laboratory broke, 130 ended at once.
 `;
 
 /** Runs the command that `args` (without node and script) name; answers the exit code. */

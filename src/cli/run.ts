@@ -37,7 +37,7 @@ Examples:
   $ xenolith run guests/scenarios/teardown.yaml --design notifier-split --rounds 10 --fault gnttab.unmap:interval=50
   $ xenolith run guests/scenarios/busy-page.yaml --design notifier --design notifier-async --json
 
-Exit codes: 0 everything as expected, 1 not, 2 bad input, 3 the laboratory broke.
+Exit codes: 0 everything as expected, 1 not, or interrupted, 2 bad input, 3 the laboratory broke.
 `;
 
 /** Adds the command; `done` receives the exit code. */

@@ -2,6 +2,8 @@
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
+import { loadCatalog } from '../lab/catalog.js';
+import { readScenario, scenarioFiles } from '../lab/scenario-file.js';
 import { soak, type SoakRun } from '../lab/soak.js';
 import { EXIT_OK, EXIT_UNEXPECTED } from './exit.js';
 import { interruptible } from './interrupt.js';
@@ -16,13 +18,16 @@ interface SoakFlags {
   readonly minutes: number;
   readonly seed: number;
   readonly bound: number;
+  readonly json?: true;
+  readonly quiet?: true;
 }
 
 const EXAMPLE = `
 Example:
   $ xenolith soak --minutes 10
+  $ xenolith soak guests/scenarios/busy-page.yaml --minutes 1 --json
 
-Exit codes: 0 everything as expected, 1 not, 2 bad input, 3 the laboratory broke.
+Exit codes: 0 everything as expected, 1 not, or interrupted, 2 bad input, 3 the laboratory broke.
 `;
 
 /** Adds the command; `done` receives the exit code. */
@@ -30,31 +35,37 @@ export function addSoak(program: Command, t: Terminal, done: (code: number) => v
   program
     .command('soak')
     .description('run scenarios again and again with changing seeds, each in a process of its own')
-    .argument('[files...]', 'scenarios (YAML); the shipped ones unless named')
+    .argument('[files...]', 'scenarios (YAML), or folders of them; the shipped ones unless named')
     .option('--minutes <n>', 'how long', whole(1, 10_080), 10)
     .option('--seed <n>', 'seed of the first run; each later run takes the next', whole(0, 0xffffffff), 1)
     .option('--bound <s>', 'seconds after which a run counts as hung', whole(1, 86_400), 900)
+    .option('--json', 'the report as JSON on stdout')
+    .option('-q, --quiet', 'no progress on stderr')
     .addHelpText('after', EXAMPLE)
     .action(async (files: string[], flags: SoakFlags) => {
-      const runs = await interruptible(t, (stop) =>
-        soak({
+      const catalog = loadCatalog();
+      const named = scenarioFiles(files);
+      for (const file of named) readScenario(file, catalog);
+      const { runs, complete } = await interruptible(t, async (stop) => {
+        const all = await soak({
           script: SCRIPT,
-          files: files.length > 0 ? files : shipped(),
+          files: named.length > 0 ? named : shipped(),
           minutes: flags.minutes,
           firstSeed: flags.seed,
           boundSeconds: flags.bound,
           stop,
           onRun: (r) => {
-            t.err(sentence(r));
+            if (flags.quiet !== true) t.err(sentence(r));
           },
-        }),
-      );
-      t.out(summary(runs));
-      done(runs.every(good) ? EXIT_OK : EXIT_UNEXPECTED);
+        });
+        return { runs: all, complete: !stop.aborted };
+      });
+      t.out(flags.json === true ? `${JSON.stringify({ runs, complete }, null, 2)}\n` : summary(runs));
+      done(runs.every(good) && complete ? EXIT_OK : EXIT_UNEXPECTED);
     });
 }
 
-const good = (r: SoakRun): boolean => r.code === EXIT_OK && !r.hung;
+const good = (r: SoakRun): boolean => r.stopped || (r.code === EXIT_OK && !r.hung);
 
 function shipped(): string[] {
   const names = readdirSync(SHIPPED).filter((f) => f.endsWith('.yaml'));
@@ -64,9 +75,11 @@ function shipped(): string[] {
 function sentence(r: SoakRun): string {
   const how = r.hung
     ? 'HUNG'
-    : r.code === EXIT_OK
-      ? 'as expected'
-      : `exit ${String(r.code)}: ${r.unexpected.join(', ')}`;
+    : r.stopped
+      ? 'interrupted'
+      : r.code === EXIT_OK
+        ? 'as expected'
+        : `exit ${String(r.code)}: ${r.unexpected.join(', ')}`;
   return `${r.file} --seed ${String(r.seed)}: ${how} (${r.seconds.toFixed(1)} s, ${count(r.hypercalls)} hypercalls)`;
 }
 

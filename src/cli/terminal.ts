@@ -10,7 +10,7 @@ export interface Terminal {
   out(text: string): void;
   /** A line for people on stderr. */
   err(line: string): void;
-  /** Replaces the status line on a terminal; nothing elsewhere. */
+  /** How far long work is: replaces the status line on a terminal; elsewhere a line of its own now and then. '' ends it. */
   status(line: string): void;
   /** Columns that results may use; Infinity when they go to no terminal. */
   readonly columns: number;
@@ -23,6 +23,10 @@ export interface Terminal {
 
 type Stream = Pick<WriteStream, 'write' | 'on'> & { readonly isTTY?: boolean; readonly columns?: number };
 
+/** Between two lines about how far it is, where stderr is no terminal: at first, each time longer, at most. */
+const PLAIN_MS = 5000;
+const LONGER = 1.5;
+const PLAIN_MOST_MS = 60_000;
 const CLEAR = '\r\u001b[K';
 
 /** A terminal over two streams, usually those of the process. */
@@ -35,6 +39,8 @@ export function terminalOver(stdout: Stream, stderr: Stream, env: NodeJS.Process
   const noColour = (env['NO_COLOR'] ?? '') !== '' || env['TERM'] === 'dumb';
   const live = stderr.isTTY === true && env['TERM'] !== 'dumb';
   let drawn = false;
+  let plainMs = performance.now();
+  let everyMs = PLAIN_MS;
   const clear = (): void => {
     if (drawn) err(CLEAR);
     drawn = false;
@@ -49,7 +55,13 @@ export function terminalOver(stdout: Stream, stderr: Stream, env: NodeJS.Process
       err(`${line}\n`);
     },
     status: (line) => {
-      if (!live) return;
+      if (!live) {
+        if (line === '' || performance.now() - plainMs < everyMs) return;
+        plainMs = performance.now();
+        everyMs = Math.min(PLAIN_MOST_MS, everyMs * LONGER);
+        err(`${line}\n`);
+        return;
+      }
       const width = stderr.columns ?? 80;
       err(`${CLEAR}${line.length < width ? line : `${line.slice(0, width - 2)}…`}`);
       drawn = line !== '';

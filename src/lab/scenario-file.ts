@@ -1,9 +1,10 @@
 /**
- * A scenario file from the disk: read within bounds, checked against what the guests offer.
+ * Scenario files from the disk: read within bounds, checked against what the guests offer.
  *
  * Invariant: whatever is wrong with the file becomes a LabError that names it.
  */
-import { readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { LabError } from '../abi/errors.js';
 import type { Catalog } from '../abi/catalog.js';
 import { parseScenario } from '../scenario/load.js';
@@ -29,6 +30,20 @@ function textOf(file: string): string {
     if (e instanceof LabError) throw e;
     throw unreadable(file, e);
   }
+}
+
+/** The files, those of a folder in the order of their names. What cannot be looked at is left to whoever reads it. */
+export function scenarioFiles(named: readonly string[]): string[] {
+  return named.flatMap((path) => {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) return [path];
+    const inside = readdirSync(path)
+      .filter((f) => /\.ya?ml$/.test(f))
+      .sort();
+    if (inside.length === 0) {
+      throw new LabError('NO_FILE', `no scenario lies in the folder '${path}'`, { hint: 'they end in .yaml' });
+    }
+    return inside.map((f) => join(path, f));
+  });
 }
 
 const REASONS: Readonly<Record<string, string>> = {

@@ -12,6 +12,8 @@ export interface SoakRun {
   /** Exit code of the run; null when it was killed, by its bound or otherwise. */
   readonly code: number | null;
   readonly hung: boolean;
+  /** Ended by the interruption, before it could be as expected. */
+  readonly stopped: boolean;
   readonly seconds: number;
   /** `design verdict` of each design that was not as expected. */
   readonly unexpected: readonly string[];
@@ -64,6 +66,7 @@ async function soakRun(o: SoakOptions, file: string, seed: number): Promise<Soak
     seed,
     code,
     hung,
+    stopped: o.stop.aborted && code !== 0,
     seconds: (performance.now() - began) / 1000,
     unexpected: designs.filter((d) => !d.expected).map((d) => `${d.design} ${d.verdict}`),
     designs: designs.length,
@@ -76,9 +79,13 @@ function child(
   args: readonly string[],
 ): Promise<{ code: number | null; hung: boolean; output: string }> {
   return new Promise((resolve) => {
+    // In a process group of its own: a Ctrl-C comes from here, once. It does not outlive this process.
     const p = spawn(process.execPath, ['--enable-source-maps', o.script, ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true,
     });
+    const onExit = (): boolean => p.kill('SIGKILL');
+    process.on('exit', onExit);
     let output = '';
     let hung = false;
     p.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
@@ -90,6 +97,7 @@ function child(
     o.stop.addEventListener('abort', onStop);
     p.on('close', (code) => {
       clearTimeout(timer);
+      process.off('exit', onExit);
       o.stop.removeEventListener('abort', onStop);
       resolve({ code, hung, output });
     });

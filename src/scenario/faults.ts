@@ -27,9 +27,11 @@ export function faultRules(raw: RawScenario, report: Report): void {
       report(['faults', i, 'frames'], 'the last frame comes before the first');
     }
   });
-  for (const design of Object.keys(raw.sweep?.expect ?? {})) {
-    if (design !== 'default' && raw.designs !== undefined && !(raw.designs as readonly string[]).includes(design)) {
-      report(['sweep', 'expect', design], `'${design}' is expected of, but 'designs' leaves it out`);
+  for (const kind of ['expect', 'persistent'] as const) {
+    for (const design of Object.keys(raw.sweep?.[kind] ?? {})) {
+      if (design !== 'default' && raw.designs !== undefined && !(raw.designs as readonly string[]).includes(design)) {
+        report(['sweep', kind, design], `'${design}' is expected of, but 'designs' leaves it out`);
+      }
     }
   }
 }

@@ -23,6 +23,7 @@ import {
   type Expectation,
   type ParameterValue,
   type Scenario,
+  type SweepExpectations,
   type Workload,
 } from './scenario.js';
 import { CHECKS, scenarioJsonSchema, scenarioSchema, type RawScenario } from './schema.js';
@@ -152,7 +153,10 @@ const own = (raw: RawScenario, design: string): Expectation | undefined => {
 };
 
 function sweepOf(raw: RawScenario): Scenario['sweep'] {
-  return Object.fromEntries(Object.entries(raw.sweep?.expect ?? {}).map(([design, e]) => [design, e ?? {}]));
+  const { expect, persistent } = raw.sweep ?? {};
+  const complete = (e: typeof expect): SweepExpectations =>
+    Object.fromEntries(Object.entries(e ?? {}).map(([design, own]) => [design, own ?? {}]));
+  return { expect: complete(expect), persistent: complete(persistent) };
 }
 
 function completeDomain(

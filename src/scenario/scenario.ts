@@ -118,8 +118,10 @@ export interface FaultSpec {
   readonly frames?: readonly [number, number];
 }
 
-/** What a sweep may end as per site (or `default`), besides clean and degraded. */
-export type SweepExpectation = Readonly<Partial<Record<SiteName | 'default', readonly OutcomeName[]>>>;
+/** What the occurrences of a site end as besides clean; `none`: without a fault; `default`: at every site not named. */
+export type SweepExpectation = Readonly<Partial<Record<SiteName | 'none' | 'default', readonly OutcomeName[]>>>;
+/** By design, or `default` for what a design's own words leave open. */
+export type SweepExpectations = Readonly<Record<string, SweepExpectation>>;
 
 export function completeFault(raw: RawFault): FaultSpec {
   return Object.fromEntries(Object.entries(raw).filter(([, v]) => v !== undefined)) as unknown as FaultSpec;
@@ -145,7 +147,7 @@ export interface Scenario {
   readonly require: Require;
   readonly small?: Small;
   readonly faults: readonly FaultSpec[];
-  readonly sweep: Readonly<Record<string, SweepExpectation>>;
+  readonly sweep: { readonly expect: SweepExpectations; readonly persistent: SweepExpectations };
 }
 
 export const DEFAULT_ROUNDS = 100;

@@ -188,17 +188,20 @@ const fault = z
   })
   .meta({ description: 'A fault that is injected.' });
 
-const sweepSchema = (designs: z.ZodEnum<Record<string, string>>) =>
-  z
+const sweepSchema = (designs: z.ZodEnum<Record<string, string>>) => {
+  const cells = (meta: string) =>
+    z
+      .partialRecord(designs, z.partialRecord(z.enum(['default', 'none', ...SITES]), z.array(z.enum(OUTCOMES)).min(1)))
+      .meta({ description: meta });
+  return z
     .strictObject({
-      expect: z
-        .partialRecord(designs, z.partialRecord(z.enum(['default', ...SITES]), z.array(z.enum(OUTCOMES)).min(1)))
-        .meta({
-          description:
-            'Per design and site, what a sweep may end as besides clean and degraded, and must at least once.',
-        }),
+      expect: cells(
+        "Per design and site (none: without a fault), all that occurrences end as besides clean; a design's own words stand before those of the default.",
+      ).optional(),
+      persistent: cells('The same where an occurrence and all after it fail.').optional(),
     })
-    .meta({ description: 'What `inject --sweep` is expected to show.' });
+    .meta({ description: 'What `inject --sweep` is expected to show, cell by cell.' });
+};
 
 /** The schema of a scenario file under a catalog. */
 export function scenarioSchema(catalog: Catalog) {

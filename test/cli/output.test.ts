@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { humanReport, jsonReport } from '../../src/cli/print.js';
 import { block, count, table, wrap } from '../../src/cli/table.js';
 import { terminalOver } from '../../src/cli/terminal.js';
@@ -43,9 +43,22 @@ describe('the terminal', () => {
     t.out('result\n');
     expect(err.text.endsWith('\r\u001b[K')).toBe(true);
     expect(out.text).toBe('result\n');
-    const plain = open(false);
-    plain.t.status('nothing');
-    expect(plain.err.text).toBe('');
+  });
+
+  test('elsewhere says how far it is in a line now and then', () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    try {
+      const { err, t } = open(false);
+      t.status('at once');
+      expect(err.text).toBe('');
+      vi.advanceTimersByTime(6000);
+      t.status('later');
+      t.status('again');
+      t.status('');
+      expect(err.text).toBe('later\n');
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test('stops writing when its reader has gone, and does not hide other errors', () => {
@@ -67,7 +80,8 @@ describe('tables', () => {
 
   test('are refused when a line would not fit, and a row becomes a block', () => {
     expect(table(columns, [['a', '1']], 6)).toBeUndefined();
-    expect(block(columns, ['a', '1'])).toEqual(['name  a', 'n     1']);
+    expect(block(columns, ['a', '1'], Infinity)).toEqual(['name  a', 'n     1']);
+    expect(block(columns, ['a long one', '1'], 12)).toEqual(['name  a long', '      one', 'n     1']);
   });
 
   test('wrapped text keeps its words and its indent', () => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -117,7 +117,12 @@ describe('validate', () => {
   });
 
   test('refuses a folder, text that is not UTF-8, and a file without end', async () => {
-    expect((await cli('validate', folder)).err).toContain('is a directory');
+    expect((await cli('run', folder)).err).toContain('is a directory');
+    mkdirSync(join(folder, 'none'));
+    expect(await cli('validate', join(folder, 'none'))).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('no scenario lies in the folder') as string,
+    });
     expect((await cli('validate', file('latin.yaml', new Uint8Array([0x6e, 0xe9])))).err).toContain(
       'is not UTF-8 text',
     );

@@ -159,7 +159,7 @@ describe('xenolith run', () => {
 describe('an interruption', () => {
   test('ends the run in order: what ran is audited and reported, exit 1', { timeout }, async () => {
     const p = start('run', file('two.yaml', two(2, '8MiB', '64MiB')), '--duration', '100', '--json');
-    await p.says('5.');
+    await p.says(' rounds, ');
     p.child.kill('SIGINT');
     const r = await p.ended;
     expect(r.code).toBe(1);

@@ -35,7 +35,7 @@ function scenario(designs: string[], more: Partial<Scenario> = {}): Scenario {
     expect: {},
     require: {},
     faults: [],
-    sweep: {},
+    sweep: { expect: {}, persistent: {} },
     ...more,
   };
 }

@@ -61,7 +61,7 @@ describe.each(scenarios)('$name', (s) => {
 test('every design that is known to be wrong, and the blind one, must break in some scenario; each right one is clean in some', () => {
   const broken = (design: string): boolean =>
     faulty.some((s) =>
-      Object.values(s.sweep[design] ?? {}).some((o) => o.includes('leaked') || o.includes('corrupted')),
+      Object.values(s.sweep.expect[design] ?? {}).some((o) => o.includes('leaked') || o.includes('corrupted')),
     );
   const kinds = (design: string): string[] => scenarios.map((s) => s.expect[design]?.kind ?? 'clean');
   for (const d of catalog.designs) {

@@ -23,7 +23,9 @@ export const balloonBacking: Backing = Object.freeze({
   *take(c: KernelCpu): Steps<Pfn> {
     return yield* borrowUnpopulated(c);
   },
-  vacate: nothing,
+  *vacate(): Steps<boolean> {
+    return true;
+  },
   *replacement(): Steps<Va> {
     return 0 as Va;
   },

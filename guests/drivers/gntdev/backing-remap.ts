@@ -13,7 +13,7 @@ import { UVMF_ALL, UVMF_INVLPG, UVMF_NONE } from '../../../src/abi/mmu.js';
 import { entryLo, PAGE_NX_HI } from '../../../src/abi/pte.js';
 import { ld, st } from '../../../src/sync/primitives.js';
 import type { Steps } from '../../../src/sync/steps.js';
-import { setDirect } from '../../kernel/alias.js';
+import { insistDirect, setDirect } from '../../kernel/alias.js';
 import { allocPage } from '../../kernel/alloc.js';
 import type { KernelCpu } from '../../kernel/context.js';
 import { COUNT } from '../../kernel/counters.js';
@@ -42,7 +42,7 @@ export function* frameIsBack(c: KernelCpu, pfn: Pfn, own: Mfn): Steps<void> {
 export function* putBack(c: KernelCpu, pfn: Pfn): Steps<boolean> {
   const own = yield* ownFrame(c, pfn);
   if (own === 0) return true;
-  if (!(yield* setDirect(c, pfn, entryLo(own, KERNEL_RW), PAGE_NX_HI, UVMF_NONE))) return false;
+  if (!(yield* insistDirect(c, pfn, entryLo(own, KERNEL_RW), PAGE_NX_HI, UVMF_NONE))) return false;
   yield* frameIsBack(c, pfn, own);
   return true;
 }
@@ -56,12 +56,13 @@ export const remapBacking: Backing = Object.freeze({
     if (pfn !== 0) yield* st(noted(c, pfn), 0);
     return pfn;
   },
-  *vacate(c: KernelCpu, pfn: Pfn): Steps<void> {
-    if ((yield* ownFrame(c, pfn)) !== 0) return;
+  *vacate(c: KernelCpu, pfn: Pfn): Steps<boolean> {
+    if ((yield* ownFrame(c, pfn)) !== 0) return true;
     const own = yield* pfnToMfn(c, pfn);
-    if (!(yield* setDirect(c, pfn, 0, 0, UVMF_INVLPG | UVMF_ALL))) return;
+    if (!(yield* setDirect(c, pfn, 0, 0, UVMF_INVLPG | UVMF_ALL))) return false;
     yield* st(noted(c, pfn), own);
     yield* setP2m(c, pfn, P2M_INVALID);
+    return true;
   },
   *replacement(): Steps<Va> {
     return 0 as Va;

@@ -13,7 +13,7 @@ import { UVMF_ALL, UVMF_INVLPG, UVMF_NONE } from '../../../src/abi/mmu.js';
 import { entryLo, PAGE_NX_HI } from '../../../src/abi/pte.js';
 import { ld, st } from '../../../src/sync/primitives.js';
 import type { Steps } from '../../../src/sync/steps.js';
-import { setDirect } from '../../kernel/alias.js';
+import { insistDirect, setDirect } from '../../kernel/alias.js';
 import { quarantinePage } from '../../kernel/alloc.js';
 import type { KernelCpu } from '../../kernel/context.js';
 import { COUNT } from '../../kernel/counters.js';
@@ -65,7 +65,7 @@ export const replaceBacking: Backing = Object.freeze({
   *refused(c: KernelCpu, pfn: Pfn): Steps<void> {
     const scratch = yield* takeScratch(c, pfn);
     if (scratch === PFN_NONE) return;
-    if (yield* setDirect(c, scratch, 0, 0, UVMF_INVLPG | UVMF_ALL)) yield* releasePage(c, scratch);
+    if (yield* insistDirect(c, scratch, 0, 0, UVMF_INVLPG | UVMF_ALL)) yield* releasePage(c, scratch);
     else {
       yield* quarantinePage(c, scratch);
       yield* count(c, COUNT.pagesLost);

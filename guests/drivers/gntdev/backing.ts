@@ -25,8 +25,8 @@ export interface Backing {
   readonly restores: boolean;
   /** A page with one reference; PFN_NONE when there is none. */
   take(c: KernelCpu): Steps<Pfn>;
-  /** A grant is about to be mapped at the page. */
-  vacate(c: KernelCpu, pfn: Pfn): Steps<void>;
+  /** A grant is about to be mapped at the page; false: its own frame could not be taken away. */
+  vacate(c: KernelCpu, pfn: Pfn): Steps<boolean>;
   /** What the operation is to move to the page: an address that shows it now; 0 for nothing. */
   replacement(c: KernelCpu, pfn: Pfn): Steps<Va>;
   /** The operation was carried out; false when the page did not get back what it had. */

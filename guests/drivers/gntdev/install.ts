@@ -136,21 +136,21 @@ function* installed(c: KernelCpu, m: Mm, map: GrantMap, v: Vma, i: number, handl
   yield* c.design.mapInstalled(c, map, i, table, indexAt(pageVa(v, i), 1), handle);
 }
 
-/** p2m of the borrowed pages, then their kernel mappings; only of grants whose user mapping stands. */
+/** p2m of the borrowed pages, then their kernel mappings, up to the first page whose place does not become free. */
 function* mapKernel(c: KernelCpu, map: GrantMap, first: number, end: number): Steps<number> {
   yield* lockMap(c, map);
-  let n = 0;
-  for (let i = first; i < end; i++) {
-    const e = entryOf(map, i);
-    yield* backingOf(c).vacate(c, pfnOfEntry(e));
+  let last = first;
+  for (; last < end; last++) {
+    const e = entryOf(map, last);
+    if (!(yield* backingOf(c).vacate(c, pfnOfEntry(e)))) break;
     yield* noteForeign(c, e);
     const va = directVa(pfnOfEntry(e));
     const flags = GNTMAP_host_map | rights(map);
-    yield* putMap(c, n++, vaLo(va), vaHi(va), flags, peek(e + GE_REF), peek(e + GE_DOMID));
+    yield* putMap(c, last - first, vaLo(va), vaHi(va), flags, peek(e + GE_REF), peek(e + GE_DOMID));
   }
-  const r = yield* callMap(c, n);
-  let failed = 0;
-  for (let i = first; i < end; i++) {
+  const r = last === first ? 0 : yield* callMap(c, last - first);
+  let failed = end - last;
+  for (let i = first; i < last; i++) {
     const status = r < 0 ? -EFAULT : yield* mapStatus(c, i - first);
     if (status === GNTST_okay) {
       poke(entryOf(map, i) + GE_KERNEL, yield* mapHandle(c, i - first));

@@ -53,6 +53,7 @@ export async function deaths(scenarios: readonly Scenario[], o: DeathsOptions): 
   const parts = partsOf(scenarios, o);
   const stop = new Int32Array(new SharedArrayBuffer(4));
   const abort = (): void => void Atomics.store(stop, 0, 1);
+  if (o.stop.aborted) abort();
   o.stop.addEventListener('abort', abort);
   const rows: DeathsRow[] = [];
   const under = new Map<Part, number>();

@@ -65,10 +65,12 @@ class Campaign {
     const { seed, calls, build } = this.#o;
     const fixed: FuzzFixed = { vcpus: this.#o.vcpus, wild: this.#o.wild, churns: this.#o.churns };
     const common = { stopped: this.#stopped, fixed };
-    this.#o.stop?.addEventListener('abort', () => {
+    const abort = (): void => {
       this.#complete = false;
       Atomics.store(this.#stopped, 0, 1);
-    });
+    };
+    if (this.#o.stop?.aborted === true) abort();
+    this.#o.stop?.addEventListener('abort', abort);
     return new Promise((resolve, reject) => {
       const silent = setTimeout(() => {
         reject(new Error(`the fuzzer says nothing since the episode of seed ${String(seed + this.#episodes)}`));

@@ -62,6 +62,13 @@ export interface Execution extends Judged {
   readonly hung: string;
 }
 
+/** Who keeps the handle although nobody uses it, and will let it go. */
+function holderOf({ handle, who, willRelease, mayRelease, inUse }: GuestReport['handles'][number]): string[] {
+  if (inUse === true) return [];
+  if (willRelease) return [`handle ${String(handle)}: ${who}`];
+  return mayRelease === true ? [`handle ${String(handle)}: ${who}, and tried once more when another map goes`] : [];
+}
+
 export class InjectMachine {
   readonly #plan: ExplorePlan;
   readonly #guests: ExploreGuests;
@@ -177,7 +184,7 @@ export class InjectMachine {
       ...all.filter(isWhole).flatMap(warnings),
       ...this.#zombies(),
     ];
-    const kept = reports.flatMap((r) => r.handles.filter((h) => h.willRelease).map((h) => h.who));
+    const kept = reports.flatMap(({ handles }) => handles.flatMap(holderOf));
     return judge({ injected, ...ended, violations, kept, stock: this.#stock(reports), normals: this.#normal });
   }
 

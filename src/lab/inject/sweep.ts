@@ -1,11 +1,12 @@
 /**
- * A sweep: fail the first, the second, the third … occurrence of each site until a run meets none.
+ * A sweep: fail the first, the second, the third … occurrence of each site until a run meets none; or, when faults are to
+ * last, that occurrence and all after it.
  *
  * Invariant: the walk is the same every time; a site ends with the first occurrence that was not met. A run that ended
  * badly under several faults is repeated with each of them left out: what it ends well without was necessary.
  * Lock: none.
  */
-import { ABOUT } from '../../fault/about.js';
+import { ABOUT, atGuestAccess } from '../../fault/about.js';
 import type { SiteName } from '../../fault/sites.js';
 import type { FaultSpec } from '../../scenario/scenario.js';
 import type { Execution, InjectMachine } from './machine.js';
@@ -18,6 +19,8 @@ export interface SweepOptions {
   readonly pairs: boolean;
   /** Every answer of a site, not only its first. */
   readonly answers: boolean;
+  /** From the n-th occurrence on all fail. */
+  readonly persistent: boolean;
   /** Occurrences of a site at most; spread over all of them when there are more. */
   readonly most: number;
   readonly stopped: () => boolean;
@@ -28,6 +31,10 @@ export interface Cell {
   readonly site: SiteName;
   /** From 1; of the first fault of a pair. 0: without faults. */
   readonly occurrence: number;
+  /** Of all its faults. */
+  readonly sites: readonly SiteName[];
+  /** A pair, or another answer than the site's first. */
+  readonly beyond: boolean;
   readonly outcome: OutcomeName;
   /** The faults, as `--fault` takes them, joined by a space. */
   readonly token: string;
@@ -49,6 +56,11 @@ export interface SweepResult {
 export function sweep(m: InjectMachine, o: SweepOptions): SweepResult {
   return new Sweep(m, o).run();
 }
+
+/** An occurrence that no execution has. */
+const NEVER = 0xffffffff;
+
+const nthOf = (f: FaultSpec): number => f.nth ?? (f.after ?? 0) + 1;
 
 class Sweep {
   readonly #m: InjectMachine;
@@ -83,9 +95,10 @@ class Sweep {
     const met: FaultSpec[] = [];
     for (const status of this.#o.answers ? named : named.slice(0, 1)) {
       // More occurrences than are wanted are taken at a distance; the faults themselves may bring more of them.
-      const stride = Math.max(1, Math.ceil(expected / this.#o.most));
+      const stride = Math.max(1, Math.ceil((atGuestAccess(site) ? this.#accesses(site) : expected) / this.#o.most));
       for (let nth = 1; !this.#o.stopped(); nth += stride) {
-        const spec = { site, nth, ...(status === undefined || status === answers[0] ? {} : { status }) };
+        const when = this.#o.persistent ? { after: nth - 1 } : { nth };
+        const spec = { site, ...when, ...(status === undefined || status === answers[0] ? {} : { status }) };
         const e = this.#execute([spec]);
         if (e.outcome === 'not exercised' && nth > 1) break;
         this.#note(site, nth, [spec], e);
@@ -101,9 +114,14 @@ class Sweep {
       for (const b of met.slice(i + 1)) {
         if (this.#o.stopped()) return;
         const e = this.#execute([a, b]);
-        if (e.faults.every((f) => f.hits > 0)) this.#note(a.site, a.nth ?? 0, [a, b], e);
+        if (e.faults.every((f) => f.hits > 0)) this.#note(a.site, nthOf(a), [a, b], e);
       }
     }
+  }
+
+  /** Occurrences of a site that is only looked at while a rule concerns it. */
+  #accesses(site: SiteName): number {
+    return this.#m.execute([{ site, nth: NEVER }]).faults[0]?.seen ?? 0;
   }
 
   #execute(specs: readonly FaultSpec[]): Execution {
@@ -121,6 +139,8 @@ class Sweep {
     this.#cells.push({
       site,
       occurrence,
+      sites: specs.map((s) => s.site),
+      beyond: specs.length > 1 || specs.some((s) => s.status !== undefined),
       outcome: e.outcome,
       token,
       leaked: bad || e.outcome === 'degraded' ? e.why : [],

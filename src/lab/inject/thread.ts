@@ -22,6 +22,7 @@ export interface InjectJob {
         readonly sites: readonly SiteName[];
         readonly pairs: boolean;
         readonly answers: boolean;
+        readonly persistent: boolean;
         readonly most: number;
       }
     | undefined;

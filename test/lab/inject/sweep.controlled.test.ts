@@ -15,21 +15,19 @@ const run = (
   faults: string[] = [],
   of = scenario,
 ): Promise<InjectReport> =>
-  inject(
-    { ...of, designs },
-    {
-      catalog,
-      faults: faults.map(parseFault),
-      sweep,
-      workers: 1,
-      stop: new AbortController().signal,
-      onProgress: () => undefined,
-    },
-  );
+  inject([{ ...of, designs }], {
+    catalog,
+    faults: faults.map(parseFault),
+    sweep,
+    workers: 1,
+    stop: new AbortController().signal,
+    onProgress: () => undefined,
+  });
 const over = (sites: NonNullable<InjectJob['sweep']>['sites'], pairs = false): InjectJob['sweep'] => ({
   sites,
   pairs,
   answers: false,
+  persistent: false,
   most: 50,
 });
 
