@@ -40,7 +40,7 @@ export const controlGuests: ControlGuests = {
   refuses,
   build,
   begin: (plan, check) => hostile.begin(plan, check),
-  tend: () => hostile.tend(),
+  tend: (patience) => hostile.tend(patience),
   endHostile: () => hostile.end(),
   forgetful: () => hostile.forgetful(),
   *destroyed(domid: number): Steps<void> {

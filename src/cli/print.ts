@@ -4,6 +4,7 @@
  * Invariant: the JSON holds exactly the documented keys; what is left out of the table's width moves into blocks.
  */
 import type { Violation } from '../abi/guest.js';
+import { hostileSummary, type HostileSummary } from '../lab/hostile/summary.js';
 import type { DesignReport, ScenarioReport } from '../lab/run/scenario-run.js';
 import type { Scenario } from '../scenario/scenario.js';
 import { block, count, table, wrap, type Column } from './table.js';
@@ -97,12 +98,17 @@ function details(d: DesignReport, width: number): string[] {
     const total = invariant === 'I10' ? (d.counters['leakedHandles'] ?? all.length) : all.length;
     if (total > shown) out.push(`    ${invariant} … and ${count(Math.max(total, all.length) - shown)} more`);
   }
+  const hostile = hostileSummary(d.counters);
+  if (hostile !== undefined) out.push(...wrap(hostileSentence(hostile), width, '    '));
   for (const death of d.deaths) out.push(...wrap(death, width, '    '));
   if (!d.expected || d.verdict === 'refused') {
     for (const note of d.notes) out.push(...note.split('\n').flatMap((line) => wrap(line, width, '    ')));
   }
   return out;
 }
+
+const hostileSentence = (h: HostileSummary): string =>
+  `hostile: ${count(h.calls)} calls in ${count(h.lives)} lives of a vCPU, ${count(h.met)} met another domain in the hypervisor; ${count(h.against)} named a normal guest, ${count(h.reached)} effects on one`;
 
 const sentence = (invariant: string, v: Violation): string =>
   `${invariant} ${v.detail}${v.holders.length === 0 ? '' : `; held by ${v.holders.join(', ')}`}`;

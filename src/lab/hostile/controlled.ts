@@ -23,7 +23,7 @@ import { audit, boot, type ControlGuests } from '../run/control.js';
 import { countersOf, overlapOf } from '../run/counters.js';
 import type { Booted, MachinePlan, VcpuTask } from '../run/messages.js';
 import type { Outcome } from '../run/verdict.js';
-import { lives, type AwaitTurn, type Lives } from './lives.js';
+import { isRunning, lives, type AwaitTurn, type Lives } from './lives.js';
 
 /** Steps a vCPU runs on before the next one does; 0: anyone goes on at every point. */
 const SLICES = [0, 5, 60, 700, 9000];
@@ -31,6 +31,8 @@ const SLICES = [0, 5, 60, 700, 9000];
 const LIVES = [40, 200, 1000];
 /** Steps between two ticks. */
 const TICK = 100_000;
+/** Looks, a tick apart or less, at a hostile domain that does not end. */
+const PATIENCE = 60;
 const BOUND = 400_000_000;
 
 export interface ControlledJob {
@@ -161,20 +163,18 @@ function* awaitTurn(l: Lives, id: number, turn: number): Steps<void> {
   yield* waitChange(peek(lives.cpus(l) + id) as Cpu, peek(lives.turnAt(l)), turn);
 }
 
+/** Looks at every turn; while a hostile domain has no life it looks again and again, for then nobody might be left to turn. */
 function* control(guests: ControlGuests, m: Watch): Steps<void> {
-  for (;;) {
+  for (let over = false; ;) {
     const turn = yield* ldOnce(m.turnAt); // raced on purpose: others count up
-    yield* guests.tend();
+    yield* guests.tend(PATIENCE);
     if (m.tick) yield* tick(m);
-    if (m.endedNormal === m.normal.length) {
+    if (m.ended === m.all) return;
+    if (!over && m.endedNormal === m.normal.length) {
+      over = true;
       for (const l of m.hostile) yield* stOnce(lives.over(l), 1); // raced on purpose: set once
       yield* add(m.turnAt, 1);
-    }
-    if (m.ended === m.all) return;
-    if (m.endedNormal < m.normal.length || (yield* ldOnce(m.turnAt)) === turn + 1) {
-      const seen = m.endedNormal < m.normal.length ? turn : turn + 1;
-      yield* waitChange(CONTROL, m.turnAt, seen);
-    }
+    } else if (over || m.hostile.every(isRunning)) yield* waitChange(CONTROL, m.turnAt, turn);
   }
 }
 

@@ -86,8 +86,8 @@ export class HostileDomains {
     return true;
   }
 
-  *tend(): Steps<void> {
-    for (const h of this.#all) yield* tend(h, this.#guests);
+  *tend(patience: number): Steps<void> {
+    for (const h of this.#all) yield* tend(h, this.#guests, patience);
   }
 
   /** Destroys what lives. */

@@ -32,10 +32,14 @@ export const lives = record('hostileLives', {
   seed: 1,
   /** Steps of a vCPU, about. */
   steps: 1,
+  vcpus: 1,
   /** vCPUs whose part of this life is over. */
   ended: 1,
   /** Address of a word that goes up at every change. */
   turnAt: 1,
+  /** Looks of the control plane since the life began, and since all is over. */
+  looks: 1,
+  looksOver: 1,
   /** The last life whose domain was destroyed. */
   destroyed: 1,
   /** Lives in which Xen forgot a table, as the real one does (src/hypervisor/validate.ts), and their domains' numbers. */
@@ -47,6 +51,10 @@ export const lives = record('hostileLives', {
   tallies: HOSTILE_VCPUS,
 });
 export type Lives = Ref<'hostileLives'>;
+
+/** A life is there, and some of its vCPUs run. */
+export const isRunning = (l: Lives): boolean =>
+  peek(lives.destroyed(l)) !== peek(lives.life(l)) && peek(lives.ended(l)) < peek(lives.vcpus(l));
 
 /** Something changed. */
 export function* turnOf(l: Lives): Steps<void> {

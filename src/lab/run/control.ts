@@ -36,6 +36,8 @@ import { abortCheck, barrier, board, serve } from './serve.js';
 
 /** How often the control plane looks at its events. */
 const LOOK_MS = 2;
+/** Looks after which a hostile domain that was told to end is destroyed. */
+const PATIENCE = 1000;
 
 /** What the guests' side builds: the words it counts in, and the vCPUs. */
 export interface BuiltDomain {
@@ -56,8 +58,8 @@ export interface ControlGuests {
   destroyed(domid: number): Steps<void>;
   /** All domains are built: hostile ones begin their first life; false: the machine has no room. `check` throws when it was given up. */
   begin(plan: MachinePlan, check: () => void): Steps<boolean>;
-  /** Looks after hostile domains, at each look while the vCPUs run. */
-  tend(): Steps<void>;
+  /** Looks after hostile domains while the vCPUs run; after `patience` looks in vain it does not wait for one to end. */
+  tend(patience: number): Steps<void>;
   /** Destroys the hostile domains for good. */
   endHostile(): Steps<void>;
   /** Numbers of hostile domains of which Xen forgot a table. */
@@ -159,7 +161,7 @@ function oversee(
       run(() => guests.destroyed(d.domid));
       buried.push(`${d.domain} was destroyed: ${why}`);
     }
-    run(() => guests.tend());
+    run(() => guests.tend(PATIENCE));
     if (ended >= go) return { kind: 'overseen', destroyed, buried, missed: open.map((e) => e.destroy) };
     Atomics.wait(board(), BOARD_ENDED, ended, LOOK_MS);
   }

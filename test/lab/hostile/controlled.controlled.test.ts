@@ -41,6 +41,16 @@ describe('beside a hostile guest, under schedules', () => {
     expect(Object.keys(h?.rounds ?? {}).sort()).toEqual(['dom0', 'front', 'other']);
   });
 
+  test('a hypervisor that changes entries without the page lock is noticed', async () => {
+    const found: string[] = [];
+    for (const seed of [8, 1, 5, 6]) {
+      const r = await run(seed, 'zap-pte', 'pte-unlocked');
+      found.push(...r.violations.map((v) => v.invariant), ...r.notes);
+      if (found.length > 0) break;
+    }
+    expect(found).not.toEqual([]);
+  });
+
   test('the same seed leaves the same trace, another one another', async () => {
     const [a, b, c] = [await run(3, 'zap-pte'), await run(3, 'zap-pte'), await run(4, 'zap-pte')];
     expect(b.trace).toBe(a.trace);
