@@ -1,11 +1,11 @@
 /**
- * The same tests over both builds: `controlled` runs the sources as they are, `parallel` with the marks erased.
+ * The same tests over both builds: `controlled` runs the sources with their points in place, `parallel` with the marks erased.
  *
  * A test that means something in one build only is named `*.controlled.test.ts` or `*.parallel.test.ts`; tests of the
  * tree itself (build, lint, floor plan) are the project `tools`. Workers of either project load from `dist/parallel`.
  */
 import { defineConfig, type Plugin } from 'vitest/config';
-import { builtSources, parallelBuild } from './build/vitest-plugin.mjs';
+import { builtSources, controlledBuild, parallelBuild } from './build/vitest-plugin.mjs';
 
 const TESTS = ['test/**/*.test.ts'];
 const TOOLS = ['test/build/**/*.test.ts', 'test/lint/**/*.test.ts', 'test/floor-plan.test.ts'];
@@ -13,7 +13,7 @@ const TOOLS = ['test/build/**/*.test.ts', 'test/lint/**/*.test.ts', 'test/floor-
 /** A coverage run (`build/coverage.mjs`) tests the files of `dist`, where Node counts. */
 const covered = process.env['NODE_V8_COVERAGE'] !== undefined;
 const plugins = (variant: 'controlled' | 'parallel'): Plugin[] => [
-  ...(variant === 'parallel' ? [parallelBuild()] : []),
+  variant === 'parallel' ? parallelBuild() : controlledBuild(),
   ...(covered ? [builtSources(variant)] : []),
 ];
 const counting = covered

@@ -5,6 +5,7 @@ import ts from 'typescript';
 import { bindImports } from '../build/bind-imports.mjs';
 import { erase } from '../build/erase.mjs';
 import { listFiles, ROOT } from '../build/files.mjs';
+import { points } from '../build/points.mjs';
 
 /** @param {'controlled' | 'parallel'} variant */
 export function compile(variant) {
@@ -12,7 +13,7 @@ export function compile(variant) {
   mkdirSync(out, { recursive: true });
   for (const file of listFiles(ROOT, 'bench').filter((f) => f.endsWith('.ts'))) {
     const text = readFileSync(join(ROOT, file), 'utf8');
-    const source = variant === 'parallel' ? erase(text, file).code : text;
+    const { code: source } = variant === 'parallel' ? erase(text, file) : points(text, file);
     const { outputText } = ts.transpileModule(source, {
       fileName: file,
       compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },

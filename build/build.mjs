@@ -1,5 +1,5 @@
 /**
- * The build: `src`, `guests` and `workers` to `dist/controlled` (as written) and `dist/parallel` (marks erased).
+ * The build: `src`, `guests` and `workers` to `dist/controlled` (points.mjs) and `dist/parallel` (marks erased).
  *
  * Transpiles file by file and checks no types (`npm run typecheck` does). An output carries its source's time and is
  * skipped while that is unchanged; a change of the build scripts or of the compiler makes everything again. A source
@@ -34,7 +34,8 @@ export async function build(root = ROOT) {
   const errors = await generate(root);
   const files = FOLDERS.flatMap((f) => listFiles(root, f));
   const groups = importGroups(root, files);
-  const stale = readStamp(root) !== stamp(ts, groups);
+  const { pointsStamp } = await import('./points.mjs');
+  const stale = readStamp(root) !== stamp(ts, groups, pointsStamp());
   for (const variant of VARIANTS) {
     /** @type {Set<string>} */
     const expected = new Set();
@@ -48,7 +49,7 @@ export async function build(root = ROOT) {
     }
     prune(root, variant, expected);
   }
-  if (stale && errors.length === 0) writeOutput(stampPath(root), stamp(ts, groups));
+  if (stale && errors.length === 0) writeOutput(stampPath(root), stamp(ts, groups, pointsStamp()));
   return errors;
 }
 
@@ -80,7 +81,10 @@ async function emit(ts, root, file, output, variant, groups) {
     return [];
   }
   try {
-    const source = variant === 'parallel' ? (await import('./erase.mjs')).erase(text, file).code : text;
+    const source =
+      variant === 'parallel'
+        ? (await import('./erase.mjs')).erase(text, file).code
+        : (await import('./points.mjs')).points(text, file).code;
     const { js, map } = transpile(ts, source, file);
     map.sources = [relative(dirname(target), input).replaceAll('\\', '/')];
     writeOutput(`${target}.map`, JSON.stringify(map), input);
@@ -153,12 +157,14 @@ function readStamp(root) {
  * Names the compiler, the text of the scripts that decide what an output says, and which files import each other.
  * @param {Compiler} ts
  * @param {ReadonlyMap<string, number>} groups
+ * @param {string} points
  */
-function stamp(ts, groups) {
+function stamp(ts, groups, points) {
   const hash = createHash('sha256')
     .update(ts.version)
+    .update(points)
     .update(JSON.stringify(cycles(groups)));
-  for (const script of ['bind-imports.mjs', 'build.mjs', 'erase.mjs', 'files.mjs'])
+  for (const script of ['bind-imports.mjs', 'build.mjs', 'erase.mjs', 'files.mjs', 'points.mjs'])
     hash.update(readFileSync(join(ROOT, 'build', script)));
   return hash.digest('hex');
 }

@@ -2,6 +2,7 @@
 import { dirname, join, relative, resolve } from 'node:path';
 import { erase, isPair } from './erase.mjs';
 import { ROOT } from './files.mjs';
+import { hasPoints, points } from './points.mjs';
 
 const ERASED = /^(src|guests|workers|test)\/.*\.ts$/;
 const BUILT = /^(src|guests|workers)\/.*\.js$/;
@@ -25,6 +26,24 @@ export function parallelBuild() {
       if (!ERASED.test(file) || isPair(file)) return null;
       const erased = erase(code, file);
       return { code: erased.code, map: { ...erased.map, sources: [path] } };
+    },
+  };
+}
+
+/**
+ * The sources as `dist/controlled` has them; the tests themselves as they are.
+ * @returns {import('vite').Plugin}
+ */
+export function controlledBuild() {
+  return {
+    name: 'xenolith-controlled-build',
+    enforce: 'pre',
+    transform(code, id) {
+      const path = id.split('?', 1)[0] ?? id;
+      const file = inTree(path);
+      if (!file.endsWith('.ts') || !hasPoints(file)) return null;
+      const rewritten = points(code, file);
+      return { code: rewritten.code, map: { ...rewritten.map, sources: [path] } };
     },
   };
 }

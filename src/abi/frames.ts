@@ -51,9 +51,8 @@ export const makeVa = (l4: number, l3 = 0, l2 = 0, l1 = 0, offset = 0): Va =>
 const L3_SPAN = 1 << 30;
 /** va[47:30]: l4 index above, l3 index in the low nine bits. */
 const top = (va: Va): number => (va / L3_SPAN) | 0;
-const low = (va: Va): number => va - top(va) * L3_SPAN;
 export const l4Index = (va: Va): number => top(va) >> 9;
 export const l3Index = (va: Va): number => top(va) & 511;
-export const l2Index = (va: Va): number => low(va) >> 21;
-export const l1Index = (va: Va): number => (low(va) >> 12) & 511;
-export const pageOffset = (va: Va): number => low(va) & 4095;
+export const l2Index = (va: Va): number => (va >>> 21) & 511;
+export const l1Index = (va: Va): number => (va >>> 12) & 511;
+export const pageOffset = (va: Va): number => va & 4095;

@@ -173,4 +173,4 @@ function abortCheck(cpu: Cpu): void {
   waitRequest,
   lockWait,
   wake,
-}) satisfies Omit<Erased<typeof controlled>, 'run'> & { run: <T>(body: () => T) => T };
+}) satisfies Omit<Erased<typeof controlled>, 'run' | 'point' | 'ops'> & { run: <T>(body: () => T) => T };

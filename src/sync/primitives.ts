@@ -78,6 +78,10 @@ export function choose(_cpu: Cpu, what: number, n: number): number {
   return scheduler.choose(what, n);
 }
 
+/** What the build puts into the callers of a primitive that is one point and one operation (build/points.mjs). */
+export const point = (a: number, kind: number, n: number): boolean => scheduler.point(a, kind, n);
+export { ops };
+
 export const peek = ops.ld;
 export const poke = ops.st;
 /** Two words of the own record, or of its like, as one number. */
