@@ -10,7 +10,7 @@ import type { Kernel } from '../guests/kernel/records.js';
 import { makeLook } from '../guests/look.js';
 import { reportOf } from '../guests/report.js';
 import { STEP_BOARD_WORDS } from '../guests/workloads/steps/board.js';
-import { kernelWord } from '../guests/workloads/steps/names.js';
+import { namedKernelWord } from '../guests/workloads/steps/names.js';
 import { buildDomain } from './build.js';
 import { refuses } from './options.js';
 import { SMALL_SIZES } from './sizes.js';
@@ -49,12 +49,6 @@ export function smallGuests(): ExploreGuests {
         const k = kernels.get(d)?.k;
         return k === undefined || design === undefined ? [] : [reportOf(k, design)];
       }),
-    nameOf: (address) => {
-      for (const { name, k } of kernels.values()) {
-        const word = kernelWord(k, address);
-        if (word !== '') return `${name}: ${word}`;
-      }
-      return '';
-    },
+    nameOf: (address) => namedKernelWord(kernels.values(), address),
   };
 }

@@ -39,7 +39,7 @@ export function* dispatch(cpu: Cpu, op: number): Steps<number> {
     case nr.HYPERVISOR_domctl:
       return yield* doDomctl(cpu);
     case nr.HYPERVISOR_vm_assist:
-      return doVmAssist(cpu);
+      return yield* doVmAssist(cpu);
     case nr.HYPERVISOR_stack_switch:
       return doStackSwitch(cpu);
     case nr.HYPERVISOR_iret:

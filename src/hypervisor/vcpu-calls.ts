@@ -1,7 +1,8 @@
 /**
  * Small hypercalls about the calling vCPU and its domain: vm_assist, stack_switch, iret.
  *
- * Lock: none; the vCPU's own words, and the domain's assist word, which only its vCPUs change.
+ * Lock: none; the vCPU's own words, and the domain's assist word, whose bits its vCPUs set and clear atomically, as Xen's
+ * set_bit and clear_bit do.
  * Source: vm_assist in xen/common/domain.c; stack_switch, iret in xen/arch/x86/pv.
  */
 import { EINVAL, ENOSYS, EPERM } from '../abi/errno.js';
@@ -9,7 +10,7 @@ import { VMASST_CMD_disable, VMASST_CMD_enable, VMASST_TYPE_m2p_strict } from '.
 import { toggleGuestMode } from '../machine/base.js';
 import { vcpu } from '../machine/cpu-record.js';
 import type { Cpu } from '../sync/actor.js';
-import { peek, poke } from '../sync/primitives.js';
+import { and, or, peek, poke } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { CRASH_UNHANDLED_FAULT, currentDomain, domain, domainCrash } from './domain.js';
 import { argHi, argLo } from './preempt.js';
@@ -18,7 +19,7 @@ import { argHi, argLo } from './preempt.js';
 const VMASST_PLAIN = 0x3f;
 
 /** rdi command, rsi type. 0, -EINVAL unknown type, -ENOSYS unknown command. */
-export function doVmAssist(cpu: Cpu): number {
+export function* doVmAssist(cpu: Cpu): Steps<number> {
   const type = argLo(cpu, 1) >>> 0;
   const strict = type === VMASST_TYPE_m2p_strict;
   if (!strict && (type > 31 || ((VMASST_PLAIN >>> type) & 1) === 0)) return -EINVAL;
@@ -28,7 +29,8 @@ export function doVmAssist(cpu: Cpu): number {
   if (d === 0) return -EPERM;
   const field = strict ? domain.m2pStrict(d) : domain.assist(d);
   const bit = strict ? 1 : 1 << type;
-  poke(field, command === VMASST_CMD_enable ? peek(field) | bit : peek(field) & ~bit);
+  if (command === VMASST_CMD_enable) yield* or(field, bit);
+  else yield* and(field, ~bit);
   return 0;
 }
 

@@ -30,6 +30,15 @@ function fieldOf(fields: Fields, base: number, a: number): string {
   return name;
 }
 
+/** The word `a` as part of one of these kernels' records, after the kernel's name, or ''. */
+export function namedKernelWord(kernels: Iterable<{ readonly name: string; readonly k: Kernel }>, a: number): string {
+  for (const { name, k } of kernels) {
+    const word = kernelWord(k, a);
+    if (word !== '') return `${name}: ${word}`;
+  }
+  return '';
+}
+
 /** The word `a` as part of kernel `k`'s records, or ''. */
 export function kernelWord(k: Kernel, a: number): string {
   const own = fieldOf(kernel, k, a);
