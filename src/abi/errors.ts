@@ -10,6 +10,19 @@ export class HypervisorBug extends Error {
   override readonly name = 'HypervisorBug';
 }
 
+/** The same, of a rule that has a name of its own among the findings: `lock-order`, `page-lock`. */
+export class RuleBroken extends HypervisorBug {
+  readonly rule: string;
+
+  constructor(rule: string, message: string) {
+    super(message);
+    this.rule = rule;
+  }
+}
+
+/** The rule that an error says was broken. */
+export const ruleOfError = (error: unknown): string => (error instanceof RuleBroken ? error.rule : 'bug');
+
 /** The machine was given up (a vCPU stopped answering inside the hypervisor, or the run was aborted). */
 export class MachineLost extends Error {
   override readonly name = 'MachineLost';

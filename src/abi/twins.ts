@@ -39,6 +39,17 @@ const LIST = [
   ['total-unlocked', 'X1', 'the frames of a domain are counted down without the lock'],
   ['destroy-no-wait', 'X64', 'a domain is taken apart without waiting for its vCPUs to stop'],
   ['dying-unchecked', 'X64', 'a frame is assigned without asking whether its new owner is dying'],
+  ['xsa-241', 'X13', 'the flush clock is read before an entry is overwritten, and stored as the stamp after it'],
+  [
+    'xsa-286',
+    'X29',
+    'an entry is stored through a translation that only a flush forgets, and upper updates do not flush',
+  ],
+  [
+    'events-unordered',
+    'X49',
+    'of two domains’ event locks the caller’s is taken first, not the one at the lower address',
+  ],
   ['version-early', 'X59', 'the pins are looked at before the table is locked for its change of version'],
 ] as const;
 

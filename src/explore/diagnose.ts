@@ -3,9 +3,10 @@
  *
  * Rules: `deadlock`; `lost wake-up`, when somebody sleeps for ever on a word that changed after it had last looked at
  * anything else, so that what it waits for came and went; `livelock`, suspected at the step bound, and named with its
- * cycle when the same steps come round without changing anything; `bug`, when a body threw.
+ * cycle when the same steps come round without changing anything; `bug`, when a body threw, or the rule that the error names (`lock-order`, `page-lock`).
  * A lost wake-up and a livelock are read from the steps, a plain deadlock and a bound from the outcome alone.
  */
+import { ruleOfError } from '../sync/held.js';
 import type { Finding, Names, Outcome, Program, Wait } from './program.js';
 import type { Schedule } from './schedule.js';
 import { traceOf, type TraceStep } from './trace.js';
@@ -36,7 +37,7 @@ export function diagnose(names: Names, outcome: Outcome): Finding[] {
     case 'threw': {
       const { error } = outcome;
       const detail = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-      return [{ rule: 'bug', detail, holders: [names.actor(outcome.body)] }];
+      return [{ rule: ruleOfError(error), detail, holders: [names.actor(outcome.body)] }];
     }
   }
 }

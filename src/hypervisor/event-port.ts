@@ -26,6 +26,7 @@ import { actor, REQ_EVENT, type Cpu } from '../sync/actor.js';
 import { RANK } from '../sync/lock-order.js';
 import { and, ld, ldOnce, lock, or, peek, poke, st, stOnce, unlock, wake, xchg } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
+import { TWIN, twin } from './twins.js';
 import { allocXenFrame, freeXenFrame, unshareUnfound, shareXenFrame } from './allocation.js';
 import { domain, vcpuCountOf, vcpuOf, type DomainRef } from './domain.js';
 import { globals } from './globals.js';
@@ -133,6 +134,11 @@ export function* getFreePort(cpu: Cpu, d: DomainRef): Steps<number> {
 
 /** Locks both domains' events; they may be the same. */
 export function* lockEvents(cpu: Cpu, d1: DomainRef, d2: DomainRef): Steps<void> {
+  if (twin(TWIN['events-unordered']) && d1 !== d2) {
+    yield* lock(cpu, events.lock(d1), RANK.domainEvents);
+    yield* lock(cpu, events.lock(d2), RANK.domainEvents);
+    return;
+  }
   yield* lock(cpu, events.lock(d1 < d2 ? d1 : d2), RANK.domainEvents);
   if (d1 !== d2) yield* lock(cpu, events.lock(d1 < d2 ? d2 : d1), RANK.domainEvents);
 }

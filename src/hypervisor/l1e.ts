@@ -31,6 +31,7 @@ import {
 } from '../abi/pte.js';
 import { MMU_PT_UPDATE_PRESERVE_AD } from '../abi/mmu.js';
 import { HypervisorBug } from '../abi/errors.js';
+import { flushClock } from '../machine/clock.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { countInfo, ownerOf, ownerWord, PGC_xen_heap, PGT_writable_page } from '../machine/frame.js';
 import { FRAMES } from '../machine/layout.js';
@@ -40,7 +41,7 @@ import type { Steps } from '../sync/steps.js';
 import { currentDomain, DOM_IO, domain, domainMayTarget, domidOf, ownerDomain, type DomainRef } from './domain.js';
 import { globals } from './globals.js';
 import { getPageAny, getPageType, putPage, putPageAndType } from './page.js';
-import { TWIN, twin } from './twins.js';
+import { isTwinned, TWIN, twin } from './twins.js';
 
 export const PAGE_CACHE_ATTRS = PAGE_PAT | PAGE_PCD | PAGE_PWT;
 
@@ -208,8 +209,10 @@ export function* modL1Entry(
     if (rc < 0) return rc;
     lo ^= rc;
   }
-  const early = twin(TWIN['put-before-write']);
+  const odd = isTwinned();
+  const early = odd && twin(TWIN['put-before-write']);
   if (early) yield* putPageFromL1e(cpu, oldLo, oldHi, ptOwner);
+  if (odd && twin(TWIN['xsa-241'])) poke(vcpu.twinStamp(cpu), yield* flushClock());
   yield* updateEntry(cpu, slot, oldLo, oldHi, lo, hi, preserve);
   if (!early) yield* putPageFromL1e(cpu, oldLo, oldHi, ptOwner);
   return 0;

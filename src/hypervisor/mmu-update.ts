@@ -116,7 +116,7 @@ function* updates(cpu: Cpu, ptOwner: DomainRef, pgOwner: DomainRef): Steps<numbe
   let answer = rc;
   if (rc === -ERESTART) answer = continueAfter(cpu, HYPERVISOR_mmu_update, i, count - i, MMU_UPDATE_WORDS * 4);
   else if (peek(vcpu.oldGuestTable(cpu)) !== 0) answer = finishLater(cpu, HYPERVISOR_mmu_update, rc);
-  if (peek(vcpu.copied(cpu) + FLUSH) !== 0) yield* flushDomain(cpu, ptOwner);
+  if (peek(vcpu.copied(cpu) + FLUSH) !== 0 && !twin(TWIN['xsa-286'])) yield* flushDomain(cpu, ptOwner);
   return answer;
 }
 

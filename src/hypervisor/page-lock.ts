@@ -5,7 +5,7 @@
  * Lock: it is one (rank pageLock); never put the frame's type while holding it (XSA-242).
  * Source: page_lock, page_unlock, xen/arch/x86/mm.c; [X12].
  */
-import { HypervisorBug } from '../abi/errors.js';
+import { RuleBroken } from '../abi/errors.js';
 import type { Mfn } from '../abi/frames.js';
 import { vcpu } from '../machine/cpu-record.js';
 import { countInfo, PGT_count_mask, PGT_lock_waiters, PGT_locked, PGT_validated } from '../machine/frame.js';
@@ -21,7 +21,7 @@ const build: string = BUILD;
 
 /** Locks the frame against entry updates; false when it is not validated or nobody has it typed. */
 export function* pageLock(cpu: Cpu, mfn: Mfn): Steps<boolean> {
-  if (peek(vcpu.lockedPage(cpu)) !== 0) throw new HypervisorBug('a second page lock');
+  if (peek(vcpu.lockedPage(cpu)) !== 0) throw new RuleBroken('page-lock', 'a second page lock');
   const a = countInfo(mfn);
   checkOrder(cpu, a, RANK.pageLock);
   for (;;) {
@@ -41,7 +41,8 @@ export function* pageLock(cpu: Cpu, mfn: Mfn): Steps<boolean> {
 }
 
 export function* pageUnlock(cpu: Cpu, mfn: Mfn): Steps<void> {
-  if (peek(vcpu.lockedPage(cpu)) !== mfn + 1) throw new HypervisorBug('unlock of a page this CPU has not locked');
+  if (peek(vcpu.lockedPage(cpu)) !== mfn + 1)
+    throw new RuleBroken('page-lock', 'unlock of a page this CPU has not locked');
   poke(vcpu.lockedPage(cpu), 0);
   const a = countInfo(mfn);
   popHeld(cpu, a);
@@ -49,7 +50,7 @@ export function* pageUnlock(cpu: Cpu, mfn: Mfn): Steps<void> {
     const lo = yield* ld64(a);
     const hi = hi64();
     if ((hi & PGT_count_mask) < 2 && !twin(TWIN['xsa-242']))
-      throw new HypervisorBug('page lock would drop the last type reference');
+      throw new RuleBroken('page-lock', 'page lock would drop the last type reference');
     if ((yield* cas64(a, lo, hi, lo & ~(PGT_locked | PGT_lock_waiters), hi - 1)) === 0) continue;
     if ((lo & PGT_lock_waiters) !== 0) wake(a);
     return;

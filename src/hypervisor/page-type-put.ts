@@ -5,6 +5,10 @@
  * frame is stamped with the flush clock before it is 0 ([X13]).
  * Lock: none but compare-exchange; never under the own page lock of the frame (XSA-242).
  * Source: _put_page_type, _put_final_page_type, xen/arch/x86/mm.c; [X9], [X14], [X17].
+ * Known: stamp and compare-exchange are two atomics, as in Xen 4.17. Between them another CPU can flush its TLB, take a
+ * writable reference, use it and drop it again: the word is what it was, the exchange succeeds, and the stamp is older than
+ * that flush, so the next type change spares that CPU the flush that it needs (test/twins/stamp.controlled.test.ts). It takes
+ * a second L1, for a page lock is held around both; `setRepaired` takes the frame before it is stamped.
  * Differs: linear counts change while a type reference is held on both tables; Xen counts before it has one, or after it
  * gave it up, and then may write into what is a flush stamp by now.
  */
@@ -22,11 +26,12 @@ import {
   PGT_partial,
   PGT_type_mask,
   PGT_validated,
+  stampWord,
   typeInfo,
   typeLevel,
 } from '../machine/frame.js';
 import type { Cpu } from '../sync/actor.js';
-import { add, cas, cas64, hi64, ld, ld64, ldOnce, or, peek, wake } from '../sync/primitives.js';
+import { add, cas, cas64, hi64, ld, ld64, ldOnce, or, peek, stOnce, wake } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { EVENT } from '../trace/events.js';
 import { trace } from '../trace/ring.js';
@@ -37,7 +42,7 @@ import { waitUnlocked } from './page-lock.js';
 import { getPageLight, putPage } from './page-ref.js';
 import { hypercallPreemptCheck } from './preempt.js';
 import { devalidatePage } from './validate.js';
-import { TWIN, twin } from './twins.js';
+import { isRepaired, isTwinned, TWIN, twin } from './twins.js';
 
 /** Flags of putPageTypeFlags, and of the functions that take and drop tables' entries. */
 export const PTF_partial_set = 1;
@@ -71,9 +76,15 @@ export function* putPageTypeFlags(cpu: Cpu, mfn: Mfn, flags: number, parent: Mfn
       if (isTableType(x) && (x & (PGT_validated | PGT_partial)) !== 0) {
         y = yield* cas(a, x, x & ~(PGT_validated | PGT_partial));
         if (y === x) return yield* putFinal(cpu, mfn, x, flags);
+      } else if (isTwinned() && isRepaired()) {
+        y = yield* cas(a, x, x & ~PGT_validated);
+        if (y === x) return yield* putClaimed(cpu, mfn, x, flags);
       } else {
-        const late = twin(TWIN['stamp-late']);
-        if (!late) yield* stampFrame(mfn);
+        const odd = isTwinned();
+        const late = odd && twin(TWIN['stamp-late']);
+        if (odd && twin(TWIN['xsa-241']))
+          yield* stOnce(stampWord(mfn), peek(vcpu.twinStamp(cpu))); // raced: as stampFrame
+        else if (!late) yield* stampFrame(mfn);
         y = yield* cas(a, x, nx);
         if (late && y === x) yield* stampFrame(mfn);
         if (y === x) return yield* checkFull(mfn, x, flags);
@@ -87,6 +98,17 @@ export function* putPageTypeFlags(cpu: Cpu, mfn: Mfn, flags: number, parent: Mfn
     }
     if ((flags & PTF_preemptible) !== 0 && (yield* hypercallPreemptCheck(cpu))) return -EINTR;
   }
+}
+
+/**
+ * The repaired order (twins.ts): the frame was claimed, as a table is whose entries are dropped, so that nobody can use it
+ * between the stamp and the end of the count.
+ */
+function* putClaimed(cpu: Cpu, mfn: Mfn, x: number, flags: number): Steps<number> {
+  yield* stampFrame(mfn);
+  yield* stOnce(typeInfo(mfn), x - 1); // raced on purpose: others look and wait for it
+  wake(typeInfo(mfn));
+  return yield* checkFull(mfn, x, flags);
 }
 
 /** From two to one, if the word still is `x`: waits while the other one is the page lock's, which does not clean up. */

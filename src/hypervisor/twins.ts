@@ -4,7 +4,7 @@
  * Invariant: at most one twin is on; none is after power on; only `setTwin` turns one on, before anything runs. A twin does
  * nothing but leave out, weaken or reorder what its rule asks for: what goes wrong then goes wrong by a race.
  * Lock: none; the word is written while the machine is still.
- * Differs: there is none for XSA-286: Xen's own walks do not go through a TLB here, so the flush of [X29] guards nothing else.
+ * Differs: Xen's own walks do not go through a TLB here; the twin of XSA-286 remembers one translation of each CPU.
  * The kernels, which fuse what twins take apart, are off while one is on.
  * Source: the rule named with each (reference xen-pv-memory.md, sections 1 to 3 and 7).
  */
@@ -29,6 +29,14 @@ export function setTwin(name: TwinName | undefined): void {
 
 /** Is any twin on? */
 export const isTwinned = (): boolean => peek(globals.twin) !== 0;
+
+/** The number of no twin: an order that Xen does not have, which closes what page-type-put.ts says is known. */
+const REPAIRED = TWINS.length + 1;
+export const isRepaired = (): boolean => peek(globals.twin) === REPAIRED;
+/** The machine is still; off again with `setTwin`. */
+export const setRepaired = (): void => {
+  poke(globals.twin, REPAIRED);
+};
 
 /** The twin that is on. */
 export const twinOn = (): Twin | undefined => TWINS[peek(globals.twin) - 1];

@@ -25,6 +25,7 @@ import { invlpgLocal, tlbFlushLocal } from '../machine/tlb.js';
 import type { Cpu } from '../sync/actor.js';
 import { ldOnce, peek, poke } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
+import { TWIN, twin } from './twins.js';
 import { addrOk, copyFromGuest, guestPointer } from './copy.js';
 import { currentDomain, domidOf, getPgOwner, mayTarget, vcpuCountOf, vcpuOf, type DomainRef } from './domain.js';
 import { dirtyHi, dirtyLo } from './flush.js';
@@ -59,12 +60,25 @@ function* updateVa(cpu: Cpu, pgOwner: DomainRef): Steps<number> {
   if (yield* pageLock(cpu, l1)) {
     const type = yield* ldOnce(typeInfo(l1)); // counts race, the type is held by the lock
     if ((type & PGT_type_mask) === PGT_l1_page_table) {
-      rc = yield* modL1Entry(cpu, slot, argLo(cpu, 1), argHi(cpu, 1), MMU_NORMAL_PT_UPDATE, d, pgOwner);
+      const at = twin(TWIN['xsa-286']) ? remembered(cpu, slot) : slot;
+      rc = yield* modL1Entry(cpu, at, argLo(cpu, 1), argHi(cpu, 1), MMU_NORMAL_PT_UPDATE, d, pgOwner);
     }
     yield* pageUnlock(cpu, l1);
   }
   yield* putPage(cpu, l1);
   return rc === 0 ? yield* flushAfter(cpu, d) : rc;
+}
+
+/** The twin xsa-286: the entry that the address showed when this CPU asked last, unless its TLB was flushed since. */
+function remembered(cpu: Cpu, slot: number): number {
+  const generation = peek(vcpu.tlbGeneration(cpu));
+  const known = peek(vcpu.twinSlot(cpu)) !== 0 && peek(vcpu.twinGeneration(cpu)) === generation;
+  if (!known || peek(vcpu.twinVa(cpu)) !== argLo(cpu, 0)) {
+    poke(vcpu.twinVa(cpu), argLo(cpu, 0));
+    poke(vcpu.twinGeneration(cpu), generation);
+    poke(vcpu.twinSlot(cpu), slot);
+  }
+  return peek(vcpu.twinSlot(cpu));
 }
 
 /** What the flags ask for: nothing, a flush or an INVLPG; here, on all vCPUs, or on those of a bitmap. */

@@ -111,6 +111,11 @@ export const vcpu = {
   /** TLB keys of live entries, as doubles (tlb-slot.ts): not global, and behind it global. Owner only. */
   tlbKey: at(124),
   tlbGlobalKey: at(126),
+  /** For twins that keep a word too long: a value of the flush clock; the entry found for an address, and when. */
+  twinStamp: at(105),
+  twinSlot: at(104),
+  twinVa: at(118),
+  twinGeneration: at(119),
   /** Guest kernel's per-CPU words (64), laid out by guests. */
   guest: at(128),
   /** Batches that outlive a preemption point inside one grant or memory call (192 words). */

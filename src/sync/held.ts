@@ -3,7 +3,7 @@
  *
  * Lock: none; only the owner writes its list.
  */
-import { HypervisorBug } from '../abi/errors.js';
+import { HypervisorBug, RuleBroken } from '../abi/errors.js';
 import { words } from '../ops/memory.js';
 import { actor, cpuIndex, HELD_MAX, type Cpu } from './actor.js';
 import { EQUAL_OK, rankName } from './lock-order.js';
@@ -20,12 +20,15 @@ function checkHeld(cpu: Cpu, a: number, rank: number, n: number): void {
   for (let i = 0; i < n; i++) {
     const has = word(actor.heldRank(cpu, i));
     if (has > rank || (has === rank && !EQUAL_OK.has(rank)) || word(actor.heldAddress(cpu, i)) === a) {
-      throw new HypervisorBug(
+      throw new RuleBroken(
+        'lock-order',
         `lock order: actor ${String(cpuIndex(cpu))} takes ${rankName(rank)} while holding ${rankName(has)}`,
       );
     }
   }
 }
+
+export { ruleOfError } from '../abi/errors.js';
 
 export function pushHeld(cpu: Cpu, a: number, rank: number): void {
   const n = word(actor.heldCount(cpu));

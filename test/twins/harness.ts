@@ -111,11 +111,16 @@ class RaceProgram implements Program {
   }
 }
 
+/** Searches a race, `begin` called once when its machine is set up. */
+export function searchRace(make: () => Race, begin: () => void, executions: number, preemptions: number): Report {
+  const race = make();
+  begin();
+  return search(new RaceProgram(race), exhaustive(preemptions), { executions, failures: 1, bound: 20_000 });
+}
+
 /** Searches the case with its twin on, or (`on` false) with the right hypervisor. */
 export function searchCase(c: TwinCase, on: boolean, executions: number, preemptions = c.preemptions ?? 1): Report {
-  const race = c.make();
-  setTwin(on ? c.twin : undefined);
-  return search(new RaceProgram(race), exhaustive(preemptions), { executions, failures: 1, bound: 20_000 });
+  return searchRace(c.make, () => setTwin(on ? c.twin : undefined), executions, preemptions);
 }
 
 /** The rules that the first failure broke. */

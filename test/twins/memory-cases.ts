@@ -1,14 +1,16 @@
 /** Races of frames, types and domains, each with the twin of the hypervisor that loses it. */
-import { DOMID_SELF, mfnWord } from '../../src/abi/frames.js';
-import { HYPERVISOR_memory_op } from '../../src/abi/hypercall.js';
+import { EVTCHNOP_bind_interdomain } from '../../src/abi/event-channel.js';
+import { DOMID_SELF, l4Index, makeVa, mfnWord } from '../../src/abi/frames.js';
+import { HYPERVISOR_event_channel_op, HYPERVISOR_memory_op } from '../../src/abi/hypercall.js';
 import { XENMEM_increase_reservation } from '../../src/abi/memory.js';
+import { entryLo } from '../../src/abi/pte.js';
 import * as mmu from '../../src/abi/mmu.js';
 import { domain, findDomain } from '../../src/hypervisor/domain.js';
 import { allocFrame, freeFrames } from '../../src/hypervisor/heap.js';
 import { CONTROL } from '../../src/sync/actor.js';
 import { peek, poke, run } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
-import { makeDom, type Dom, type Guest } from '../hypervisor/grant/lab.js';
+import { makeDom, slotVa, type Dom, type Guest } from '../hypervisor/grant/lab.js';
 import { balloon, mmuext } from '../audit/step-program.js';
 import type { Race, TwinCase } from './harness.js';
 import { before, destroyer, PTE_RW, put, setEntry, side, SLOT, store, world } from './world.js';
@@ -20,6 +22,10 @@ const flushLocal = (c: Guest) => mmuext(c, mmu.MMUEXT_TLB_FLUSH_LOCAL, 0);
 
 const mapper = (quantum = 0): Dom => world({ quantum }).mapper;
 const frame = (d: Dom, i: number): number => d.frames[i]!;
+/** The table that entry `i` of `table` names. */
+const below = (table: number, i: number): number => peek(mfnWord(table as never) + 2 * i) >>> 12;
+/** An entry that nothing uses. */
+const LAST = 511;
 
 /** Two L2 tables become linear links to each other. */
 function linkedToEachOther(): Race {
@@ -89,6 +95,82 @@ function lastWritable(): Race {
   return {
     sides: [side(d, 0, (c) => pin(c, 1, frame(d, 0))), side(d, 1, (c) => setEntry(c, d.l1, SLOT, 0, 0))],
   };
+}
+
+/**
+ * The last writable mapping goes and the frame becomes a table; meanwhile another vCPU flushes, maps the frame writable, stores
+ * and takes its entry out: the type word is then what it was, the stamp older than that flush.
+ */
+export function flushedBetween(): Race {
+  const d = mapper();
+  // Another L1 than the one through which the other vCPU works, so that no page lock keeps the two apart.
+  const kernel = below(below(below(d.l4, l4Index(slotVa(0))), 0), 0);
+  before(d, 0, (c) => setEntry(c, kernel, LAST, frame(d, 0), PTE_RW));
+  return {
+    sides: [
+      side(d, 0, function* (c) {
+        yield* setEntry(c, kernel, LAST, 0, 0);
+        yield* pin(c, 1, frame(d, 0));
+      }),
+      side(d, 1, function* (c) {
+        yield* flushLocal(c);
+        yield* setEntry(c, d.l1, SLOT, frame(d, 0), PTE_RW);
+        yield* store(c, SLOT);
+        yield* setEntry(c, d.l1, SLOT, 0, 0);
+      }),
+    ],
+  };
+}
+/** An L2 of two L1s, one exchanged for the other while an entry is stored through it. */
+function exchangedL1(): Race {
+  const d = mapper();
+  const l2 = below(below(d.l4, l4Index(slotVa(0))), 0);
+  const va = makeVa(l4Index(slotVa(0)), 0, 2, 5);
+  before(d, 0, function* (c) {
+    yield* setEntry(c, l2, 2, frame(d, 0), PTE_RW);
+    yield* pin(c, 1, frame(d, 1)); // so that nothing is flushed for its sake later
+  });
+  return {
+    sides: [
+      side(d, 0, function* (c) {
+        yield* c.updateVa(va, 0);
+        yield* c.updateVa(va, entryLo(frame(d, 2) as never, PTE_RW));
+      }),
+      side(d, 1, (c) => setEntry(c, l2, 2, frame(d, 1), PTE_RW)),
+    ],
+  };
+}
+
+/** The last writable mapping goes while the other vCPU flushes and uses it once more; then the frame becomes a table. */
+function usedOnceMore(): Race {
+  const d = mapper();
+  before(d, 1, (c) => setEntry(c, d.l1, SLOT, frame(d, 0), PTE_RW));
+  return {
+    sides: [
+      side(d, 0, function* (c) {
+        yield* setEntry(c, d.l1, SLOT, 0, 0);
+        yield* pin(c, 1, frame(d, 0));
+      }),
+      side(d, 1, function* (c) {
+        yield* flushLocal(c);
+        yield* store(c, SLOT);
+      }),
+    ],
+  };
+}
+
+/** Each of two domains binds an event channel to the other. */
+function boundToEachOther(): Race {
+  const { granter, mapper: d } = world();
+  const bind = (domid: number) =>
+    function* (c: Guest): Steps<void> {
+      c.put(0, domid);
+      c.put(1, 1);
+      c.g.arg(0, EVTCHNOP_bind_interdomain, 0);
+      c.g.argVa(1, c.va);
+      yield* c.g.hypercall(HYPERVISOR_event_channel_op);
+    };
+  return { sides: [side(granter, 0, bind(2)), side(d, 0, bind(1))] };
 }
 
 /** Two vCPUs pin a table that turns out not to be one. */
@@ -181,6 +263,9 @@ export const MEMORY_CASES: readonly TwinCase[] = [
   { twin: 'xsa-242', make: updateAndUnpin, budget: 200, breaks: ['page-lock'] },
   { twin: 'xsa-299', make: resumed, budget: 200, breaks: ['I3', 'bug', 'I5', 'I6'] },
   { twin: 'xsa-401', make: mappedOnce, budget: 200, breaks: ['I2'] },
+  { twin: 'xsa-241', make: usedOnceMore, budget: 200, breaks: ['I2'] },
+  { twin: 'xsa-286', make: exchangedL1, budget: 200, breaks: ['I5', 'I6', 'I1'] },
+  { twin: 'events-unordered', make: boundToEachOther, budget: 20, breaks: ['lock-order'] },
   { twin: 'stamp-late', make: lastWritable, budget: 200, breaks: ['I2'] },
   { twin: 'validate-nowait', make: badTable, budget: 200, breaks: ['I3', 'I5', 'I6', 'bug'] },
   { twin: 'alloc-ref-race', make: both(nothing, balloon), budget: 200, breaks: ['bug', 'I3'] },

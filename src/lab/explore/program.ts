@@ -5,6 +5,7 @@
  * Lock: none.
  */
 import type { GuestLook, MachineView, Violation } from '../../abi/guest.js';
+import { ruleOfError } from '../../abi/errors.js';
 import { auditMachine } from '../../audit/index.js';
 import { makeStepChecks, type StepChecks } from '../../audit/step.js';
 import type { Finding, Names, Outcome, Program, Wait } from '../../explore/program.js';
@@ -89,7 +90,7 @@ export class ExploreProgram implements Program {
     for (const f of found) this.broken.add(f.rule);
     if (stuck) this.broken.add('deadlock');
     else if (outcome.kind === 'bound') this.broken.add('livelock');
-    else if (outcome.kind === 'threw') this.broken.add('bug');
+    else if (outcome.kind === 'threw') this.broken.add(ruleOfError(outcome.error));
     else if (outcome.kind === 'found') this.broken.add(outcome.finding.rule);
     return found;
   }
