@@ -20,12 +20,12 @@ import { trace } from '../trace/ring.js';
 import { deathFaults, enterHypervisor, haltVcpu, parkVcpu, startVcpu, URGENT } from './border.js';
 import type { GuestHandlers, Vcpu } from './guest-cpu.js';
 import { deliverable, deliverGp, serveRequests } from './interrupt.js';
-import { GuestMemory } from './memory.js';
+import { GuestLocked } from './memory-locked.js';
 import { popTrap, pushTrap, resumeGuest, switchToUser } from './trap.js';
 
 const SERVED = URGENT | REQ_EVENT | REQ_IPI;
 
-class RealVcpu extends GuestMemory implements Vcpu {
+class RealVcpu extends GuestLocked implements Vcpu {
   arg(i: number, lo: number, hi: number): void {
     poke(vcpu.argLo(this.cpu, i), lo);
     poke(vcpu.argHi(this.cpu, i), hi);
