@@ -1,4 +1,6 @@
 /** The rows: what is asked, by which files, and the goal of reference performance.md 6. */
+import { CONTROLLED_ROWS } from './rows-controlled.js';
+
 export interface Row {
   readonly name: string;
   readonly question: string;
@@ -18,7 +20,8 @@ export interface Row {
   readonly mib?: number;
 }
 
-export const ROWS: readonly Row[] = [
+/** On threads, against C. */
+const THREADS: readonly Row[] = [
   {
     name: 'load, TLB hit, 256 pages',
     question: 'a guest load of 64 bits that the TLB serves',
@@ -102,17 +105,6 @@ export const ROWS: readonly Row[] = [
     mib: 2048,
   },
   {
-    name: 'controlled: pin, 64 MiB',
-    question: 'the same in the controlled build, against atomic C',
-    build: 'controlled',
-    side: 'pin',
-    arg: '16384 pin',
-    c: 'pin',
-    cArg: '16384 pin two',
-    goal: 0.6,
-    mib: 128,
-  },
-  {
     name: 'teardown, plain store',
     question: "clearing an entry of a table that is in nobody's use, by a store",
     build: 'parallel',
@@ -143,15 +135,6 @@ export const ROWS: readonly Row[] = [
     mib: 128,
   },
   {
-    name: 'controlled: one hypercall each',
-    question: 'one mmu_update per entry in the controlled build, against atomic C',
-    build: 'controlled',
-    side: 'teardown',
-    arg: '16384 1',
-    c: 'teardown',
-    mib: 128,
-  },
-  {
     name: 'grant map + unmap',
     question: 'mapping and unmapping a grant, two hypercalls and their arguments included',
     build: 'parallel',
@@ -168,14 +151,6 @@ export const ROWS: readonly Row[] = [
     against: '1',
     goal: 1.8,
     throughput: true,
-  },
-  {
-    name: 'controlled: grant',
-    question: 'mapping and unmapping a grant in the controlled build, against atomic C',
-    build: 'controlled',
-    side: 'grants',
-    arg: 'alone',
-    c: 'grants',
   },
   {
     name: 'update, direct',
@@ -255,119 +230,6 @@ export const ROWS: readonly Row[] = [
     c: 'page',
     goal: 2.2,
   },
-  {
-    name: 'controlled: update, direct',
-    question: 'one entry cleared under its page lock, controlled build against atomic C',
-    build: 'controlled',
-    side: 'direct',
-    arg: 'update',
-    c: 'teardown',
-    cArg: '16384 direct',
-    goal: 0.6,
-    mib: 128,
-  },
-  {
-    name: 'controlled: grant, direct',
-    question: 'a grant mapped and unmapped, controlled build against atomic C',
-    build: 'controlled',
-    side: 'direct',
-    arg: 'grant',
-    c: 'grants',
-    cArg: 'direct',
-    goal: 0.6,
-  },
-  {
-    name: 'controlled: step, no switch',
-    question: 'one point where the strategy stays with the running coroutine, nanoseconds',
-    build: 'controlled',
-    side: 'steps',
-    arg: '1000000',
-    goal: 200,
-    absolute: true,
-  },
-  {
-    name: 'controlled: step, switch',
-    question: 'one point where it switches to the other coroutine, nanoseconds',
-    build: 'controlled',
-    side: 'steps',
-    arg: '1',
-    goal: 200,
-    absolute: true,
-  },
-  {
-    name: 'explore: execution',
-    question: 'one of the 184,756 interleavings of a program of 20 points, without reduction; loom 0.7: 25,000',
-    build: 'controlled',
-    side: 'interleavings',
-    arg: 'naive executions',
-    goal: 25_000,
-    absolute: true,
-  },
-  {
-    name: 'explore: point',
-    question: 'the same, per point, start of the program included; loom 0.7: 1,250',
-    build: 'controlled',
-    side: 'interleavings',
-    arg: 'naive points',
-    goal: 100,
-    absolute: true,
-  },
-  {
-    name: 'explore: point, DPOR',
-    question: 'one point of the same program under partial-order reduction',
-    build: 'controlled',
-    side: 'interleavings',
-    arg: 'dpor points',
-    goal: 200,
-    absolute: true,
-  },
-  {
-    name: 'explore: exhausted, DPOR',
-    question: 'all 8,953 classes of that program, nanoseconds; loom 0.7: 8,800,000,000',
-    build: 'controlled',
-    side: 'interleavings',
-    arg: 'dpor all',
-    goal: 880_000_000,
-    absolute: true,
-  },
-  {
-    name: 'explore: unmap-revoke',
-    question: 'one execution of the smallest teardown, reset and audit included',
-    build: 'controlled',
-    side: 'schedules',
-    arg: 'unmap-revoke notifier end executions',
-    goal: 100_000,
-    absolute: true,
-    mib: 16,
-  },
-  {
-    name: 'explore: exit-revoke',
-    question: 'one execution of the teardown of a process, reset and audit included',
-    build: 'controlled',
-    side: 'schedules',
-    arg: 'exit-revoke zap-pte end executions',
-    goal: 100_000,
-    absolute: true,
-    mib: 16,
-  },
-  {
-    name: 'explore: exit-revoke, point',
-    question: 'the same, per schedule point',
-    build: 'controlled',
-    side: 'schedules',
-    arg: 'exit-revoke zap-pte end points',
-    goal: 100,
-    absolute: true,
-    mib: 16,
-  },
-  {
-    name: 'explore: exit-revoke, point, checks',
-    question: 'the same with step checks and race detector',
-    build: 'controlled',
-    side: 'schedules',
-    arg: 'exit-revoke zap-pte checks points',
-    goal: 200,
-    absolute: true,
-    mib: 16,
-  },
 ];
+
+export const ROWS: readonly Row[] = [...THREADS, ...CONTROLLED_ROWS];
