@@ -66,6 +66,8 @@ const ENTRY_TYPES: readonly number[] = [
   1 | gnt.GTF_sub_page,
   1 | gnt.GTF_PCD,
 ];
+/** A status that Xen has not written: no operation is taken for carried out that was not looked at. */
+const UNANSWERED = gnt.GNTST_general_error;
 /** Where query structures have their lists written. */
 export const LIST_BYTES = 256;
 
@@ -155,7 +157,7 @@ function copyOp(h: Hostile, i: number): void {
   if (isWild(h)) flags = noise(h);
   const length = isWild(h) ? noise(h) : oneOf(h, [0, 1, 64, 512, 2048, 4096]);
   word(h, i + gnt.COPY_LEN, (length & 0xffff) | (flags << 16));
-  word(h, i + gnt.COPY_STATUS, 0);
+  word(h, i + gnt.COPY_STATUS, UNANSWERED);
 }
 
 function copyPart(h: Hostile, i: number, granted: boolean): void {

@@ -61,8 +61,7 @@ export function* hostileStep(g: GuestCpu, h: Hostile, kind: number = -1): Steps<
 }
 
 /** Kinds that have an effect on the domain they name: the others name it in vain, or only look. */
-const reaches = (kind: number): boolean =>
-  kind === KIND.map || kind === KIND.copy || kind === KIND.transfer || kind === KIND.events;
+const reaches = (kind: number): boolean => kind === KIND.map || kind === KIND.copy || kind === KIND.events;
 
 /** Both argument pages can be written; else each is mapped anew. */
 function* argumentsThere(g: GuestCpu, h: Hostile): Steps<boolean> {

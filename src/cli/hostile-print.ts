@@ -47,7 +47,7 @@ function verdict(r: HostileReport, file: string): string[] {
     return [
       r.runs === 0
         ? 'interrupted before the first run was over; nothing was judged'
-        : 'nothing broken, but not all that was asked for ran',
+        : 'interrupted, or something was never met; nothing broken so far',
     ];
   }
   const found = f.violations.map((v) => `${v.invariant} ${v.detail}`);
