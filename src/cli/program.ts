@@ -12,6 +12,7 @@ import { addDescriptions } from './describe.js';
 import { EXIT_INPUT, EXIT_OK, explain } from './exit.js';
 import { addFuzz } from './fuzz.js';
 import { addExplore } from './explore.js';
+import { addFaults } from './faults.js';
 import { addHostile } from './hostile.js';
 import { addReplay } from './replay.js';
 import { addInject } from './inject.js';
@@ -63,6 +64,7 @@ export async function main(args: readonly string[], t: Terminal): Promise<number
   addFuzz(program, t, done);
   addBench(program, t, done);
   addInject(program, t, done);
+  addFaults(program, t, done);
   addDeaths(program, t, done);
   addHostile(program, t, done);
   addDescriptions(program, t, done);

@@ -49,6 +49,14 @@ export function* noteRefused(c: KernelCpu, map: GrantMap): Steps<void> {
   yield* kunlock(c, kernel.keptLock(c.k));
 }
 
+/** Whether Xen has refused to unmap something of the map. */
+export function* isKept(c: KernelCpu, map: GrantMap): Steps<boolean> {
+  yield* klock(c, kernel.keptLock(c.k), RANK.guestKept);
+  const kept = yield* listLinked(grantMap.keptNode(map));
+  yield* kunlock(c, kernel.keptLock(c.k));
+  return kept;
+}
+
 /** The map is about to be freed. */
 export function* forgetKept(c: KernelCpu, map: GrantMap): Steps<void> {
   yield* klock(c, kernel.keptLock(c.k), RANK.guestKept);
@@ -90,7 +98,8 @@ export function* retryKeptMap(c: KernelCpu, map: GrantMap): Steps<void> {
   yield* mapFree(c, map);
 }
 
-function* retryUser(c: KernelCpu, map: GrantMap, i: number): Steps<void> {
+/** One try for the user entry of grant `i`, wherever its table is; a table that only this entry kept is let go. */
+export function* retryUser(c: KernelCpu, map: GrantMap, i: number): Steps<void> {
   const e = entryOf(map, i);
   if (peek(e + GE_USER) === NO_HANDLE) return;
   const table = yield* entryPfn(c, peek(e + GE_PTE_LO), peek(e + GE_PTE_HI));

@@ -23,7 +23,7 @@ import { page, pageOf, PG_foreign } from '../../kernel/page.js';
 import { queueWork } from '../../kernel/work.js';
 import { callUnmap, mapCapacity, putUnmap, unmapStatus } from '../../xen/grant-ops.js';
 import { backingOf } from './backing.js';
-import { noteRefused } from './quarantine.js';
+import { isKept, noteRefused, retryUser } from './quarantine.js';
 import {
   entryOf,
   GE_KERNEL,
@@ -127,7 +127,11 @@ function* tryUnmap(c: KernelCpu, map: GrantMap, first: number, n: number, age: n
     yield* count(c, COUNT.unmapDeferred);
     if (yield* deferUnmap(c, map, first, n, age)) return;
   }
-  yield* unmapBoth(c, map, first, n);
+  // A user entry that was refused may be what keeps its table by now: then it goes as kept entries do.
+  if (age > 0 && (yield* isKept(c, map))) {
+    for (let i = first; i < first + n; i++) yield* retryUser(c, map, i);
+    yield* unmapKernel(c, map, first, n);
+  } else yield* unmapBoth(c, map, first, n);
   yield* letGo(c, map, first, n);
   yield* mapPut(c, map);
 }

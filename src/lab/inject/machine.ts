@@ -31,6 +31,8 @@ import { anyZombie, zombies } from '../zombies.js';
 import { judge, type Judged, type PageStock } from './outcome.js';
 import { ruleOf } from './spec.js';
 
+const met = (f: { hits: number }): boolean => f.hits > 0;
+
 /** A side runs until it waits. */
 const WHOLE = 2 ** 30;
 
@@ -102,8 +104,11 @@ export class InjectMachine {
     return e;
   }
 
-  /** One execution with these faults, in the fixed order or under `race`. */
-  execute(specs: readonly FaultSpec[], race: Race | Runner = FIXED): Execution {
+  /**
+   * One execution with these faults, in the fixed order or under `race`. It is *not exercised* unless each of them was
+   * injected, or `any` was.
+   */
+  execute(specs: readonly FaultSpec[], race: Race | Runner = FIXED, any = false): Execution {
     this.machine.reset();
     faultInit(this.#table);
     const rules = specs.map((s) =>
@@ -118,7 +123,14 @@ export class InjectMachine {
     const late = ended.bug === '' && ended.broken !== true ? this.aftermath.clear(deaths) : '';
     const reached = Object.fromEntries(SITES.map((s) => [s, faultCounts(s).seen] as const).filter(([, n]) => n > 0));
     const bug = ended.bug === '' ? late : ended.bug;
-    return { ...this.#judged({ ...ended, bug }, faults()), faults: faults(), reached, deaths, bug, hung: ended.hung };
+    return {
+      ...this.#judged({ ...ended, bug }, any ? faults().some(met) : faults().every(met)),
+      faults: faults(),
+      reached,
+      deaths,
+      bug,
+      hung: ended.hung,
+    };
   }
 
   #withRoom(): ExploreGuests {
@@ -170,8 +182,7 @@ export class InjectMachine {
     });
   }
 
-  #judged(ended: Ended, faults: readonly { hits: number }[]): Judged {
-    const injected = faults.every((f) => f.hits > 0);
+  #judged(ended: Ended, injected: boolean): Judged {
     const { bug, hung } = ended;
     if (bug !== '' || ended.broken === true) {
       return judge({ injected, hung, bug, violations: [], kept: [], stock: [], normals: [] });

@@ -133,7 +133,8 @@ class DesignRun {
     await this.#watch(vcpus.ended, began);
     this.#machine.ended(go);
     const oversight = await bounded(control, overseen, this.#options.bounds.stepMs);
-    if (oversight === undefined) this.#lose('the control plane did not finish');
+    if (oversight === undefined && !control.alive) this.#lose('the control plane did not finish');
+    else if (oversight === undefined) this.#wrong ??= bad('stalled', 'the control plane gave up');
     else if (oversight.kind !== 'overseen') this.#wrong ??= bad('error', `control plane: ${failure(oversight)}`);
     else {
       this.#missed = oversight.missed;

@@ -20,13 +20,31 @@ export const STILL = 4;
 /** Sides that stopped there. */
 export const STOPPED = 5;
 export const NEWS = 6;
-/** Turns that each side waits before it begins. */
-export const DELAYS = 8;
+/** Steps of their lists that the sides have begun, all together. */
+export const STEPS = 7;
+/** So many of them have begun before a side does. */
+export const STARTS = 8;
 export const MAX_SIDES = 16;
-export const SMALL_BOARD_WORDS = DELAYS + MAX_SIDES;
+export const SMALL_BOARD_WORDS = STARTS + MAX_SIDES;
 
-/** Longest sleep of a thread without a look. */
+/** Longest sleep of a thread without a look; longest wait for the steps of others, who may be dead. */
 export const WAIT_MS = 50;
+const START_MS = 20;
+
+/** Waits until the others have begun `steps` steps, or for a bounded while. */
+export function awaitSteps(board: Int32Array, steps: number): void {
+  const end = performance.now() + START_MS;
+  for (;;) {
+    const begun = Atomics.load(board, STEPS);
+    if (begun >= steps || performance.now() > end) return;
+    Atomics.wait(board, STEPS, begun, 1);
+  }
+}
+
+export function stepBegins(board: Int32Array): void {
+  Atomics.add(board, STEPS, 1);
+  Atomics.notify(board, STEPS);
+}
 
 export const makeBoard = (): Int32Array => new Int32Array(new SharedArrayBuffer(SMALL_BOARD_WORDS * 4));
 

@@ -13,7 +13,7 @@ import { HypervisorBug } from '../../abi/errors.js';
 import { pct } from '../../explore/pct.js';
 import { randomWalk } from '../../explore/random-walk.js';
 import { roundRobin } from '../../explore/round-robin.js';
-import type { Picker } from '../../explore/strategy.js';
+import { READY, type Picker } from '../../explore/strategy.js';
 import { faultPlan } from '../../fault/plan.js';
 import { SITES } from '../../fault/sites.js';
 import { findDomain, vcpuCountOf, vcpuDead, type DomainRef } from '../../hypervisor/domain.js';
@@ -36,13 +36,13 @@ import { SideThreads, type Buried } from './threads.js';
 const SLICES = [0, 0, -2, -4, 1, 7, 60, 500, 2 ** 30];
 /** Steps of a small scenario's execution, about. */
 const LENGTH = 2_000;
-/** Turns that threads wait before they begin, a power of two of them. */
-const MAX_DELAY_BITS = 18;
 /** Schedules without faults whose ends are normal. */
 const NORMAL = 8;
 
 export interface How {
   readonly seed: number;
+  /** Each side begins when those before it have begun all their steps; else as the seed says. */
+  readonly inTurn?: boolean;
   /** The control plane comes for the dead while others run. */
   readonly beside: boolean;
   /** Threads only: a domain that the control plane destroys on its own, after this part of a run's length. */
@@ -64,6 +64,8 @@ export class SmallRuns {
   readonly #threads: SideThreads | undefined;
   #seen: Seen = nothing();
   #normalMs = 1;
+  /** Steps that the sides of the running execution have begun. */
+  #begun = 0;
 
   constructor(plan: ExplorePlan, guests: ExploreGuests) {
     this.#controlFree = plan.small.race.every((list) => list.domain !== '');
@@ -71,6 +73,7 @@ export class SmallRuns {
     const { machine, aftermath } = this.inject;
     if (build !== 'controlled') this.#threads = new SideThreads(machine, aftermath, plan.design);
     machine.observer = () => {
+      this.#begun++;
       if (this.#seen.beside && machine.sides.every(isOutside)) this.#lookAtZombies();
     };
   }
@@ -79,7 +82,7 @@ export class SmallRuns {
   normal(): void {
     for (let seed = 0; seed < NORMAL; seed++) {
       const began = performance.now();
-      const e = this.inject.normal(this.#race({ seed, beside: false }));
+      const e = this.inject.normal(this.#race({ seed, beside: false, inTurn: seed === 0 }));
       if (e.bug + e.hung !== '') throw new HypervisorBug(`without any fault: ${e.bug}${e.hung}`);
       // Threads are slow the first times.
       this.#normalMs = performance.now() - began;
@@ -88,12 +91,13 @@ export class SmallRuns {
 
   /** Occurrences of each site in a run in which nothing fails: `watched` are looked for, the others as they come. */
   points(watched: readonly FaultSpec[]): Execution {
-    return this.inject.execute(watched, this.#race({ seed: 0, beside: false }));
+    return this.inject.execute(watched, this.#race({ seed: 0, beside: false, inTurn: true }));
   }
 
-  execute(specs: readonly FaultSpec[], how: How): { readonly e: Execution; readonly seen: Seen } {
+  /** `any`: one of the faults must be injected, instead of all. */
+  execute(specs: readonly FaultSpec[], how: How, any = false): { readonly e: Execution; readonly seen: Seen } {
     this.#seen = nothing();
-    const e = this.inject.execute(specs, this.#race(how));
+    const e = this.inject.execute(specs, this.#race(how), any);
     return { e, seen: this.#seen };
   }
 
@@ -116,23 +120,38 @@ export class SmallRuns {
   #race(how: How): Race | Runner {
     const threads = this.#threads;
     if (threads === undefined) return this.#coroutines(how);
-    const { seed, beside } = how;
-    const delays = Array.from({ length: this.inject.machine.sides.length }, (_, i) =>
-      Math.floor(2 ** (((mix(seed, 20 + i) % 1000) / 1000) * MAX_DELAY_BITS)),
-    );
+    const { beside } = how;
+    const starts = this.#starts(how);
     const destroy = how.destroy && { domid: how.destroy.domid, afterMs: how.destroy.part * this.#normalMs };
     const still = (): void => {
       this.#lookAtZombies();
     };
-    return () => threads.race({ delays, beside, destroy, still }, this.#seen);
+    return () => threads.race({ starts, beside, destroy, still }, this.#seen);
   }
 
-  #coroutines({ seed, beside }: How): Race {
+  /**
+   * Of each side: steps that all sides have begun before it does. One schedule in two lets them begin at once; one in
+   * four has each begin somewhere in the course of those before it, as who revokes comes after who maps.
+   */
+  #starts({ seed, inTurn }: How): number[] {
+    let before = 0;
+    return this.inject.machine.sides.map((side, i) => {
+      const own = before;
+      before += side.steps.length;
+      if (inTurn === true || mix(seed, 9) % 4 === 0) return own;
+      return mix(seed, 9) % 4 === 1 ? mix(seed, 20 + i) % (own + 1) : 0;
+    });
+  }
+
+  #coroutines(how: How): Race {
+    const { seed, beside } = how;
+    const starts = this.#starts(how);
     const slice = SLICES[mix(seed, 4) % SLICES.length] as number;
-    const picker = (): Picker => {
+    const inner = (): Picker => {
       if (slice < 0) return pct(mix(seed, 5), 1 - slice, LENGTH);
       return slice === 0 ? randomWalk(mix(seed, 5)) : roundRobin(slice);
     };
+    const picker = (): Picker => begun(inner(), starts, () => this.#begun);
     const comes = beside && this.#controlFree;
     const body = (side: Side): (() => Steps<void>) => {
       if (side.cpu === CONTROL) return side.body;
@@ -140,8 +159,24 @@ export class SmallRuns {
       const { domid } = machine.placeOf(side);
       return () => mourned(side, domid, comes ? mix(seed, 8) % 2 : NEVER, machine, this.#seen);
     };
+    this.#begun = 0;
     return { picker, body };
   }
+}
+
+/** As `inner`, but a side does nothing before `starts` steps were begun, unless nobody else can go on. */
+function begun(inner: Picker, starts: readonly number[], steps: () => number): Picker {
+  if (starts.every((s) => s === 0)) return inner;
+  const early = (i: number): boolean => (starts[i] ?? 0) > steps();
+  return {
+    ...inner,
+    pick: (view, running) => {
+      const next = inner.pick(view, running);
+      if (next < 0 || !early(next)) return next;
+      for (let i = 0; i < view.actors; i++) if (view.state[i] === READY && !early(i)) return i;
+      return next;
+    },
+  };
 }
 
 const nothing = (): Seen => ({ asked: false, beside: false, lockHeld: false, zombies: 0, wrong: [] });

@@ -11,7 +11,7 @@ import { run } from '../../sync/primitives.js';
 import type { Steps } from '../../sync/steps.js';
 import { VcpuStopped } from '../../vcpu/stopped.js';
 import type { SmallVcpu } from '../explore/guests.js';
-import { DELAYS, DONE, GO, news, STILL, STOP, STOPPED, THREW, WAIT_MS } from './board.js';
+import { awaitSteps, DONE, GO, news, STARTS, stepBegins, STILL, STOP, STOPPED, THREW, WAIT_MS } from './board.js';
 
 /** What the thread is told: plain data, and where it says what it threw. */
 export interface SideData {
@@ -38,6 +38,7 @@ export function sideThread(attach: Attach): void {
   const v = attach(data.start, data.design, data.cpu, data.id);
   const body = v.race(steps, others, () => {
     standStill(board);
+    stepBegins(board);
   });
   for (let seen = 0; ;) {
     Atomics.wait(board, GO, seen, WAIT_MS);
@@ -45,7 +46,7 @@ export function sideThread(attach: Attach): void {
     if (Atomics.load(board, GO) === seen) continue;
     seen = Atomics.load(board, GO);
     try {
-      for (let i = Atomics.load(board, DELAYS + index); i > 0; i--) Atomics.load(board, GO);
+      awaitSteps(board, Atomics.load(board, STARTS + index));
       run(() => ended(body));
     } catch (e) {
       if (!(e instanceof MachineLost)) {

@@ -21,13 +21,27 @@ import type { ExploreMachine, Side } from '../explore/machine.js';
 import type { Ended } from '../inject/machine.js';
 import { regions } from '../run/control.js';
 import { Whereabouts } from '../run/whereabouts.js';
-import { DELAYS, DONE, GO, makeBoard, MAX_SIDES, NEWS, news, STILL, STOP, STOPPED, THREW } from './board.js';
+import {
+  awaitSteps,
+  DONE,
+  GO,
+  makeBoard,
+  MAX_SIDES,
+  NEWS,
+  news,
+  STARTS,
+  STEPS,
+  STILL,
+  STOP,
+  STOPPED,
+  THREW,
+} from './board.js';
 import type { SideData } from './side-thread.js';
 
 /** What the schedule of one execution is made of, as far as threads have one. */
 export interface ThreadRace {
-  /** Turns that each side waits before it begins. */
-  readonly delays: readonly number[];
+  /** Of each side: steps that the others have begun before it does. */
+  readonly starts: readonly number[];
   /** The control plane comes for what died while the others run; else when they stand still or are done. */
   readonly beside: boolean;
   /** A domain that the control plane destroys on its own, so many milliseconds after the beginning. */
@@ -102,7 +116,9 @@ export class SideThreads {
   /** One execution, from a machine that was put back and has its faults laid. */
   race(o: ThreadRace, seen: Buried): Ended {
     const board = this.#board;
-    this.#placed.forEach((_, i) => Atomics.store(board, DELAYS + i, o.delays[i] ?? 0));
+    const startOf = (s: Side): number => o.starts[this.#machine.sides.indexOf(s)] ?? 0;
+    this.#placed.forEach(({ side }, i) => Atomics.store(board, STARTS + i, startOf(side)));
+    Atomics.store(board, STEPS, 0);
     Atomics.store(board, DONE, 0);
     Atomics.store(board, THREW, 0);
     Atomics.store(board, STILL, 0);
@@ -111,8 +127,10 @@ export class SideThreads {
     Atomics.add(board, GO, 1);
     Atomics.notify(board, GO);
     try {
-      for (let i = o.delays[this.#placed.length] ?? 0; i > 0; i--) Atomics.load(board, GO);
-      for (const s of this.#machine.sides) if (s.cpu === CONTROL) run(s.body);
+      for (const s of this.#machine.sides.filter((x) => x.cpu === CONTROL)) {
+        awaitSteps(board, startOf(s));
+        run(s.body);
+      }
       this.#oversee(o, seen, began);
       return { hung: '', bug: '' };
     } catch (e) {
