@@ -61,7 +61,8 @@ function checkMm(k: Kernel, m: Mm): Violation[] {
   const rest = tables === 0 ? 'pinned roots' : `${String(tables)} tables${pinned ? ' and pinned roots' : ''}`;
   const what = found(k, 'I17', `the mm with root pfn ${String(root)} has ended and still has ${rest}`);
   // Roots that Xen will not let go of are out of use, and nothing else is wrong with them.
-  return [tables === 0 ? { ...what, severity: 'leaked' } : what];
+  const held = { kind: 'frame', mfn: p2mEntry(k, root) } as const;
+  return [tables === 0 ? { ...what, severity: 'leaked', held } : what];
 }
 
 function checkPage(
@@ -105,7 +106,7 @@ function checkTable(k: Kernel, pfn: Pfn, flags: number, lives: boolean): Violati
   const state = stateOf((flags & PG_pinned) !== 0);
   if ((flags & PG_quarantined) === 0 || lives) return undefined;
   const what = `table pfn ${String(pfn)} of an mm that has ended stays ${state}, for a grant that would not go`;
-  return { ...found(k, 'I17', what), severity: 'leaked' };
+  return { ...found(k, 'I17', what), severity: 'leaked', held: { kind: 'frame', mfn: p2mEntry(k, pfn) } };
 }
 
 const aliasOf = (lo: number): string =>

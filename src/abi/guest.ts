@@ -7,6 +7,11 @@
  */
 import type { Mfn } from './frames.js';
 
+/** What somebody holds: a grant handle of a mapper, or a frame by its type. */
+export type Held =
+  | { readonly kind: 'handle'; readonly domid: number; readonly handle: number }
+  | { readonly kind: 'frame'; readonly mfn: number };
+
 /** One broken invariant, with what is involved. */
 export interface Violation {
   /** Invariant id of the Xen reference, section 6: `I5`, `I10` … */
@@ -16,6 +21,9 @@ export interface Violation {
   readonly holders: readonly string[];
   /** Held by someone who will release it (`degraded`), by nobody who ever will (`leaked`), or plainly broken. */
   readonly severity: 'broken' | 'leaked' | 'degraded';
+  /** What is held that should not be, if it is one thing, and since which operation, where a trace says it. */
+  readonly held?: Held;
+  readonly since?: string;
 }
 
 /** A grant handle that some driver of the guest still knows. */

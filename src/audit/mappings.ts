@@ -88,6 +88,7 @@ function leaked(h: Handle, guests: readonly GuestReport[]): Violation {
         : `${keeper.who}${willRelease ? '' : ', which will not release it'}`,
     ],
     severity: willRelease ? 'degraded' : 'leaked',
+    held: { kind: 'handle', domid: h.mapper.domid, handle: h.handle },
   };
 }
 

@@ -39,6 +39,7 @@ export function exploreJson(r: ExploreReport, spec: StrategySpec): string {
     ratePerSecond: rate(d.counts.executions, d),
     violations: d.violations.map((v) => ({
       invariant: v.rule,
+      since: v.findings.find((f) => f.rule === v.rule && f.since !== undefined)?.since ?? null,
       token: v.token,
       steps: v.steps,
       preemptions: v.preemptions,
@@ -126,7 +127,11 @@ function violation(v: FoundViolation, file: string, width: number): string[] {
   const own = v.findings.filter((f) => f.rule === v.rule).slice(0, 3);
   return [
     ...own.flatMap((f) =>
-      wrap(`${f.rule} ${f.detail}${f.holders.length === 0 ? '' : `; held by ${f.holders.join(', ')}`}`, width, '    '),
+      wrap(
+        `${f.rule} ${f.detail}${f.holders.length === 0 ? '' : `; held by ${f.holders.join(', ')}`}${f.since === undefined ? '' : `, ${f.since}`}`,
+        width,
+        '    ',
+      ),
     ),
     ...v.faults.flatMap((f) => wrap(f, width, '    ')),
     `    shrunk to ${shape}; replay it:`,

@@ -77,7 +77,7 @@ function matrixLines(r: InjectReport, width: number): string[] {
     const mine = r.matrix.filter((c) => c.design === design);
     const bare = mine.filter((c) => c.occurrence === 0);
     const at = (site: MatrixCell['site']): string =>
-      letters(mine.filter((c) => isAt(c, site)), worse(worst(bare), bestOfRight(r.matrix, site))); // prettier-ignore
+      letters(mine.filter((c) => isAt(c, site)), worse(worst(bare), usualOfRight(r.matrix, site))); // prettier-ignore
     return [letters(bare, 'degraded'), ...sites.map(at)];
   });
   const room = width - Math.max(...designs.map((d) => d.length));
@@ -95,12 +95,13 @@ function matrixLines(r: InjectReport, width: number): string[] {
 /** A cell, its mark, and the gap before it. */
 const CELL = 3;
 
-/** The least harm that any right design comes to at the site. */
-function bestOfRight(matrix: readonly MatrixCell[], site: MatrixCell['site']): OutcomeName {
+/** What most right designs come to at the site. */
+function usualOfRight(matrix: readonly MatrixCell[], site: MatrixCell['site']): OutcomeName {
   const right = [...new Set(matrix.filter((c) => !c.buggy).map((c) => c.design))];
   const each = right.map((d) => worst(matrix.filter((c) => c.design === d && isAt(c, site))));
   const met = each.filter((o) => o !== 'not exercised');
-  return met.reduce((w, o) => (isWorse(w, o) ? o : w), met[0] ?? 'clean');
+  const times = (o: OutcomeName): number => met.filter((x) => x === o).length;
+  return met.reduce((w, o) => (times(o) > times(w) ? o : w), met[0] ?? 'clean');
 }
 
 /** Text is no wider, so that it can be read. */

@@ -36,7 +36,12 @@ export function jsonReport(r: ScenarioReport): string {
     buggy,
     verdict,
     expected,
-    violations: violations.map(({ invariant, detail, holders }) => ({ invariant, detail, holders })),
+    violations: violations.map(({ invariant, detail, holders, since }) => ({
+      invariant,
+      detail,
+      holders,
+      since: since ?? null,
+    })),
     counters,
     overlap,
     ...(deaths.length === 0 ? {} : { deaths }),
@@ -111,7 +116,7 @@ const hostileSentence = (h: HostileSummary): string =>
   `hostile: ${count(h.calls)} calls in ${count(h.lives)} lives of a vCPU, ${count(h.met)} met another domain in the hypervisor; ${count(h.against)} named a normal guest, ${count(h.reached)} effects on one`;
 
 const sentence = (invariant: string, v: Violation): string =>
-  `${invariant} ${v.detail}${v.holders.length === 0 ? '' : `; held by ${v.holders.join(', ')}`}`;
+  `${invariant} ${v.detail}${v.holders.length === 0 ? '' : `; held by ${v.holders.join(', ')}`}${v.since === undefined ? '' : `, ${v.since}`}`;
 
 function summary(s: Scenario, r: ScenarioReport): string {
   const odd = r.designs.filter((d) => !d.expected).map((d) => d.design);

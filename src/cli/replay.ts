@@ -73,6 +73,7 @@ function human(token: Counterexample, { scenario, recording, same }: Replayed, w
   const found = findings.flatMap((f) => [
     ...wrap(`${f.rule} ${f.detail}`, width, ''),
     ...f.holders.map((h) => `    held by ${h}`),
+    ...(f.since === undefined ? [] : wrap(f.since, width, '    ')),
   ]);
   const told = same
     ? `trace ${trace}, the same as when it was found`

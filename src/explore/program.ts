@@ -12,6 +12,9 @@ export interface Finding {
   readonly rule: string;
   readonly detail: string;
   readonly holders: readonly string[];
+  /** What is held, for whoever can say since when; and since when. */
+  readonly held?: object;
+  readonly since?: string;
 }
 
 /** One actor of a deadlock: which word it waits for, and which actors (indices of `cpuAt`) hold it as a lock. */

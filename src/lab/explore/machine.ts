@@ -26,7 +26,8 @@ import { CHOICE } from '../../sync/choices.js';
 import { poke, run } from '../../sync/primitives.js';
 import type { Steps } from '../../sync/steps.js';
 import { VcpuStopped } from '../../vcpu/stopped.js';
-import { traceRegionWords } from '../../trace/ring.js';
+import { decodeTrace, type Trace } from '../../trace/decode.js';
+import { traceRegionWords, traceStart, traceStop } from '../../trace/ring.js';
 import { reserveArena } from '../run/build-guest.js';
 import type { MachinePlan } from '../run/messages.js';
 import { controlSteps } from './control-steps.js';
@@ -68,6 +69,9 @@ export class ExploreMachine {
   readonly sides: readonly Side[];
   readonly domains: readonly Placed[];
   readonly snapshot: Snapshot;
+  readonly vcpus: readonly Cpu[];
+  /** What the vCPUs did in the setup; actors are indices of `vcpus`. */
+  readonly setupTrace: Trace;
   /** Room for trace rings; only a replay uses it, but it lies where it lies in every execution. */
   readonly traceRegion: number;
   /** Told when a side begins a step of the scenario. */
@@ -84,7 +88,11 @@ export class ExploreMachine {
     const table = planned ? run(() => reserveArena(FAULT_WORDS)) : 0;
     this.domains = domains.map((spec) => ({ spec, built: run(() => guests.build(plan, spec)) }));
     for (const d of this.domains) d.built.vcpus.forEach((v) => run(() => bootAside(d.spec.name, v)));
+    this.vcpus = this.domains.flatMap((d) => d.built.vcpus.map((v) => v.cpu));
+    traceStart(this.traceRegion, this.vcpus, TRACE_ENTRIES);
     for (const list of plan.small.setup) this.#setUp(list);
+    this.setupTrace = decodeTrace(this.vcpus);
+    traceStop(this.vcpus);
     this.sides = plan.small.race.map((list, i) => this.#side(list, i, plan.small.race));
     for (const side of plan.small.race) {
       if (side.domain !== '') run(() => this.#vcpu(side).start());

@@ -147,7 +147,12 @@ export class ExploreProgram implements Program {
 
 const isUnheld = (v: Violation): boolean => v.severity !== 'degraded';
 
-const findingOf = ({ invariant, detail, holders }: Violation): Finding => ({ rule: invariant, detail, holders });
+const findingOf = ({ invariant, detail, holders, held }: Violation): Finding => ({
+  rule: invariant,
+  detail,
+  holders,
+  ...(held === undefined ? {} : { held }),
+});
 
 /** The machine as the look at guests needs it. */
 export const machineView: MachineView = {

@@ -3,9 +3,12 @@ import { Loop } from '../../explore/loop.js';
 import { Replay } from '../../explore/replay.js';
 import type { Schedule } from '../../explore/schedule.js';
 import { checkOf, judge } from '../../explore/search.js';
+import type { Held } from '../../abi/guest.js';
 import { words } from '../../ops/memory.js';
+import { cpuIndex } from '../../sync/actor.js';
 import { peek } from '../../sync/primitives.js';
 import { COUNT, ENTRY_WORDS, LINE, MASK, TRACE_RING, traceStart } from '../../trace/ring.js';
+import { Since } from '../since.js';
 import { eventText } from './event-text.js';
 import { TRACE_ENTRIES } from './machine.js';
 import { Notes, TraceHash, type Recording } from './record.js';
@@ -39,7 +42,10 @@ export function record(subject: Subject, schedule: Schedule, bound: number): Rec
   const outcome = loop.execute(bodies, hash, bound, checks.check);
   machine.observer = undefined;
   notes.finish(loop);
-  const findings = judge(subject, outcome);
+  const since = new Since(machine.vcpus, (cpu) => machine.actorName(cpuIndex(cpu)), machine.setupTrace);
+  const findings = judge(subject, outcome).map(({ held, ...f }) =>
+    held === undefined ? f : { ...f, since: since.of(held as Held) },
+  );
   return {
     sides: sides.map((s) => s.name),
     happenings: notes.happenings,

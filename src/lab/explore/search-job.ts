@@ -136,7 +136,7 @@ function shrunk(
   const recording = record(best.program, best.schedule, plan.small.bound);
   return {
     rule,
-    findings: best.findings,
+    findings: recording.findings.length > 0 ? recording.findings : best.findings,
     leftOut: [...best.program.leftOut],
     schedule: encodeSchedule(best.schedule),
     trace: recording.trace,

@@ -20,14 +20,16 @@ import { cpuIndex } from '../../sync/actor.js';
 import { peek, run } from '../../sync/primitives.js';
 import type { DomainSpec, FaultSpec } from '../../scenario/scenario.js';
 import type { Steps } from '../../sync/steps.js';
+import { traceStart } from '../../trace/ring.js';
 import { Aftermath } from '../explore/aftermath.js';
 import type { ExploreGuests, SmallDomain } from '../explore/guests.js';
-import { ExploreMachine, type ExplorePlan, type Side } from '../explore/machine.js';
+import { ExploreMachine, type ExplorePlan, type Side, TRACE_ENTRIES } from '../explore/machine.js';
 import type { Stock } from '../reclaim.js';
 import { reserveArena } from '../run/build-guest.js';
 import { crash, isWhole, warnings } from '../run/life.js';
 import type { MachinePlan } from '../run/messages.js';
 import { anyZombie, zombies } from '../zombies.js';
+import { Since } from '../since.js';
 import { judge, type Judged, type PageStock } from './outcome.js';
 import { ruleOf } from './spec.js';
 
@@ -65,10 +67,10 @@ export interface Execution extends Judged {
 }
 
 /** Who keeps the handle although nobody uses it, and will let it go. */
-function holderOf({ handle, who, willRelease, mayRelease, inUse }: GuestReport['handles'][number]): string[] {
-  if (inUse === true) return [];
-  if (willRelease) return [`handle ${String(handle)}: ${who}`];
-  return mayRelease === true ? [`handle ${String(handle)}: ${who}, and tried once more when another map goes`] : [];
+function holderOf({ handle, who, willRelease, mayRelease, inUse }: GuestReport['handles'][number]): string {
+  if (inUse === true) return '';
+  if (willRelease) return `handle ${String(handle)}: ${who}`;
+  return mayRelease === true ? `handle ${String(handle)}: ${who}, and tried once more when another map goes` : '';
 }
 
 export class InjectMachine {
@@ -111,6 +113,7 @@ export class InjectMachine {
   execute(specs: readonly FaultSpec[], race: Race | Runner = FIXED, any = false): Execution {
     this.machine.reset();
     faultInit(this.#table);
+    traceStart(this.machine.traceRegion, this.machine.vcpus, TRACE_ENTRIES);
     const rules = specs.map((s) =>
       faultAdd(
         s.site,
@@ -195,8 +198,19 @@ export class InjectMachine {
       ...all.filter(isWhole).flatMap(warnings),
       ...this.#zombies(),
     ];
-    const kept = reports.flatMap(({ handles }) => handles.flatMap(holderOf));
-    return judge({ injected, ...ended, violations, kept, stock: this.#stock(reports), normals: this.#normal });
+    const since = new Since(
+      this.machine.vcpus,
+      (cpu) => this.machine.actorName(cpuIndex(cpu)),
+      this.machine.setupTrace,
+    );
+    const kept = reports.flatMap((r) =>
+      r.handles.flatMap((h) => {
+        const who = holderOf(h);
+        return who === '' ? [] : [`${who}; ${since.of({ kind: 'handle', domid: r.domid, handle: h.handle })}`];
+      }),
+    );
+    const told = violations.map((v) => since.told(v));
+    return judge({ injected, ...ended, violations: told, kept, stock: this.#stock(reports), normals: this.#normal });
   }
 
   /** Destroyed domains that are still there: whoever refers to their frames keeps them, and nobody else may. */

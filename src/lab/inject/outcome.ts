@@ -65,7 +65,7 @@ export function judge(e: Evidence): Judged {
   if (e.hung !== '') add('hung', e.hung);
   for (const v of e.violations) {
     const o = ofViolation(v);
-    if (o !== undefined) add(o, [`${v.invariant} ${v.detail}`, ...v.holders].join('; '));
+    if (o !== undefined) add(o, [`${v.invariant} ${v.detail}`, ...v.holders, ...(v.since === undefined ? [] : [v.since])].join('; ')); // prettier-ignore
   }
   for (const who of e.kept) add('degraded', who);
   for (const [o, text] of least(e.normals.map((n) => lost(e.stock, n)))) add(o, text);

@@ -16,7 +16,10 @@ import { globals } from '../../hypervisor/globals.js';
 import { ARENA, FRAME_TABLE, GLOBALS, TLBS } from '../../machine/layout.js';
 import { CPUS_BASE, actor, CONTROL, HEADER_BASE, type Cpu } from '../../sync/actor.js';
 import { ldOnce, peek, poke, run } from '../../sync/primitives.js';
+import { arenaAlloc, CHUNK } from '../../shm/arena.js';
 import type { Steps } from '../../sync/steps.js';
+import { traceRegionWords, traceStart } from '../../trace/ring.js';
+import { Since } from '../since.js';
 import type { DestroyEvent, DomainSpec } from '../../scenario/scenario.js';
 import {
   besidesRefusals,
@@ -89,7 +92,14 @@ export function controlThread(guests: ControlGuests): void {
 }
 
 /** What is planned for the machine of this thread. */
-const laid: { faults: readonly LaidFault[]; seed: number; stock: Stock } = {
+const laid: {
+  faults: readonly LaidFault[];
+  seed: number;
+  stock: Stock;
+  /** The vCPUs as the scenario calls them. */
+  names: ReadonlyMap<number, string>;
+} = {
+  names: new Map(),
   faults: [],
   seed: 0,
   stock: { cpus: [], freeFrames: 0, firstFrame: 1 },
@@ -107,9 +117,11 @@ export function boot(guests: ControlGuests, plan: MachinePlan): Reply {
   const changing = built.flatMap(({ d, b }) =>
     (b.cpuWords ?? []).map((cpuWord, id) => ({ cpu: 0, domain: d.name, domid: d.domid, id, cpuWord })),
   );
+  traceAll(vcpus.map((v) => v.cpu as Cpu));
   if (!run(() => guests.begin(plan, check))) throw noRoom('a hostile domain');
   laid.faults = layFaults(plan.faults ?? [], plan.scenario.seed, vcpus);
   laid.seed = plan.scenario.seed;
+  laid.names = new Map(vcpus.map((v) => [v.cpu, `${v.domain}.${String(v.id)}`]));
   laid.stock = { cpus: vcpus.map((v) => v.cpu as Cpu), freeFrames, firstFrame: 1 };
   return {
     kind: 'booted',
@@ -119,6 +131,16 @@ export function boot(guests: ControlGuests, plan: MachinePlan): Reply {
     starts: Object.fromEntries(built.map(({ d, b }) => [d.name, b.start])),
     vcpus: [...vcpus, ...changing],
   };
+}
+
+/** Events that each ring keeps, for whoever asks since when something is held. */
+const TRACE_ENTRIES = 512;
+
+/** Rings for these vCPUs, where the machine has room for them. */
+function traceAll(cpus: readonly Cpu[]): void {
+  const chunks = Math.ceil(traceRegionWords(cpus.length, TRACE_ENTRIES) / CHUNK);
+  const base = run(() => arenaAlloc(CONTROL, peek(globals.arena), chunks));
+  if (base !== 0) traceStart(base, cpus, TRACE_ENTRIES);
 }
 
 export const regions = (): Regions => [
@@ -205,10 +227,12 @@ export function audit(guests: ControlGuests, checks: readonly string[], domains:
     ...beside.leftOver(),
   ];
   const totals: Record<string, number> = {};
-  const violations = all.filter((v) => {
+  const kept = all.filter((v) => {
     const n = (totals[v.invariant] ?? 0) + 1;
     totals[v.invariant] = n;
     return n <= KEPT;
   });
+  const since = new Since(laid.stock.cpus, (cpu) => laid.names.get(cpu) ?? '');
+  const violations = kept.map((v) => since.told(v));
   return { kind: 'audited', violations, totals, faults: counted };
 }

@@ -79,7 +79,29 @@ it.each<[string, NonNullable<InjectJob['sweep']>['sites']]>([
 it('one execution with one fault is told by itself', async () => {
   const r = await run(['notifier'], undefined, ['gnttab.unmap:nth=1']);
   expect(r.runs).toMatchObject([{ design: 'notifier', outcome: 'leaked', faults: [{ hits: 1 }] }]);
-  expect(r.runs[0]?.why[0]).toMatch(/no driver knows the handle/);
+  expect(r.runs[0]?.why[0]).toMatch(
+    /no driver knows the handle any more; since event of the setup \d+ of dom0\.0: grantMap gref=\d+ handle=\d+, in grant_table_op/,
+  );
+});
+
+it('what is refused for good is degraded where a named holder keeps it, and leaked as merged', async () => {
+  const lasting = { ...over(['gnttab.unmap'])!, persistent: true };
+  const r = await run(['notifier', 'notifier-split'], lasting);
+  const of = (d: string): readonly string[] => [
+    ...new Set(r.matrix.filter((c) => c.design === d && c.occurrence > 0).map((c) => c.outcome)),
+  ];
+  expect(of('notifier')).toContain('leaked');
+  expect(of('notifier-split').filter((o) => o !== 'not exercised')).toEqual(['degraded']);
+  const held = r.matrix.find((c) => c.design === 'notifier-split' && c.outcome === 'degraded')?.leaked.join('\n');
+  expect(held).toMatch(/handle \d+: gntdev, given up .* when another map goes; since event/);
+  expect(r.matrix.every((c) => c.expected)).toBe(true);
+});
+
+it('a cell that is better than expected is reported, as one that is worse is', async () => {
+  const rosy = { ...scenario, sweep: { expect: { notifier: { 'gnttab.unmap': ['hung' as const] } }, persistent: {} } };
+  const r = await run(['notifier'], over(['gnttab.unmap']), [], rosy);
+  expect(r.matrix.filter((c) => !c.expected).map((c) => c.outcome)).toContain('leaked');
+  expect(r.missed).toEqual(['busy under notifier: no gnttab.unmap ended hung']);
 });
 
 it('notifier-split lets a table go whose last entry the deferred unmap got rid of', async () => {
