@@ -80,6 +80,7 @@ test('I10: a handle whose entry was overwritten is leaked, or degraded while a d
     detail: `leaked handle: d2 handle 0 of d1 ref 8 rw has no entry for ${x.at('f5')} in a validated L1`,
     holders: ['d2 handle 0 of d1 ref 8 rw', 'd1 grant entry 8 stays in use', 'no driver knows the handle any more'],
     severity: 'leaked',
+    held: { kind: 'handle', domid: 2, handle: 0 },
   });
   const report = (willRelease: boolean): Parameters<typeof auditMachine>[1] => [
     { domid: 2, handles: [{ handle: 0, who: 'gntdev map 3', willRelease }], frames: [], violations: [] },

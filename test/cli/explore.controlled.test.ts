@@ -43,6 +43,7 @@ describe('explore', () => {
       ]); // prettier-ignore
       expect(Object.keys(leaks?.violations[0] ?? {})).toEqual([
         'invariant',
+        'since',
         'token',
         'steps',
         'preemptions',

@@ -135,6 +135,7 @@ describe('the report', () => {
       invariant: 'I10',
       detail: 'handle 1 has no PTE',
       holders: ['dom0'],
+      since: null,
     });
   });
 
