@@ -21,7 +21,7 @@ export type Check = (typeof CHECKS)[number];
 export const ALWAYS = ['crash', 'warning'] as const;
 /** Findings that only a search over schedules makes: they end an execution where they happen. */
 export const EXPLORED = [
-  'I2', 'I7', 'I12', 'I19', 'bug', 'deadlock', 'livelock', 'lock-order', 'page-lock', 'race', 'stale',
+  'I2', 'I7', 'I12', 'I19', 'bug', 'deadlock', 'leak', 'livelock', 'lock-order', 'page-lock', 'race', 'stale',
 ] as const; // prettier-ignore
 export type Finding = Check | (typeof ALWAYS)[number] | (typeof EXPLORED)[number];
 

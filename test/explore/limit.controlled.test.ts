@@ -34,6 +34,7 @@ describe.each([0, 1, 2])('at most %i of the choices', (most) => {
   it.each<[string, () => Strategy, () => Strategy]>([
     ['without a bound on preemptions', () => exhaustive(), () => dpor()],
     ['with at most one preemption', () => exhaustive(1), () => bpor(1)],
+    ['with at most one preemption, every node kept', () => exhaustive(1), () => bpor(1, 1)],
   ])('%s: the reduction has the outcomes of plain enumeration, over random programs', (_name, plain, reduced) => {
     let compared = 0;
     fc.assert(

@@ -4,23 +4,32 @@
  * Invariant: a state that was judged once is not judged again: at rest the verdict is a function of the memory alone.
  * Lock: none.
  */
-import type { GuestLook, MachineView, Violation } from '../../abi/guest.js';
 import { ruleOfError } from '../../abi/errors.js';
+import type { GuestLook, GuestReport, MachineView, Violation } from '../../abi/guest.js';
 import { auditMachine } from '../../audit/index.js';
 import { makeStepChecks, type StepChecks } from '../../audit/step.js';
+import { interleave } from '../../explore/loop.js';
 import type { Finding, Names, Outcome, Program, Wait } from '../../explore/program.js';
 import { isTableType, PGT_count_mask, PGT_validated, typeInfo } from '../../machine/frame.js';
 import { ARENA, FRAME_TABLE, FRAMES } from '../../machine/layout.js';
+import { randomWalk } from '../../explore/random-walk.js';
+import type { View } from '../../explore/strategy.js';
+import { roundRobin } from '../../explore/round-robin.js';
 import { actor, cpuIndex } from '../../sync/actor.js';
 import { peek } from '../../sync/primitives.js';
 import type { FaultSpec } from '../../scenario/scenario.js';
 import { POINT_WRITE } from '../../sync/schedule.js';
 import type { Steps } from '../../sync/steps.js';
 import { besidesRefusals } from '../run/faults.js';
+import { lost, type PageStock } from '../inject/outcome.js';
 import { crash, isWhole, lifeOf, warnings } from '../run/life.js';
 import { Aftermath, settled } from './aftermath.js';
 import type { ExploreGuests } from './guests.js';
 import type { ExploreMachine, ExplorePlan } from './machine.js';
+import { reportsOf, stockOf } from './stock.js';
+
+/** A side runs until it waits. */
+const WHOLE = 2 ** 30;
 
 export class ExploreProgram implements Program {
   readonly names: Names;
@@ -36,6 +45,8 @@ export class ExploreProgram implements Program {
   /** Where something may die; then the control plane comes for it in the end. */
   readonly #aftermath: Aftermath | undefined;
   readonly #faults: readonly FaultSpec[];
+  /** Where the pages are when nothing failed, in several schedules; nothing when no faults are planned. */
+  readonly #normals: readonly (readonly PageStock[])[];
 
   constructor(plan: ExplorePlan, machine: ExploreMachine, guests: ExploreGuests, names: Names) {
     this.#plan = plan;
@@ -60,6 +71,7 @@ export class ExploreProgram implements Program {
         return guest === undefined ? undefined : findingOf(guest);
       };
     }
+    this.#normals = this.#unharmed();
   }
 
   /** Checks on what a step changed, when they are wanted. */
@@ -125,6 +137,28 @@ export class ExploreProgram implements Program {
     return d === undefined || isWhole(d.built.words);
   }
 
+  /** Pages that faults took out of use for good. */
+  #lost(reports: readonly GuestReport[]): Violation[] {
+    if (this.#normals.length === 0) return [];
+    return lost(stockOf(this.#machine, reports), this.#normals).flatMap(([outcome, detail]) =>
+      outcome === 'leaked' ? [{ invariant: 'leak', detail, holders: [], severity: 'leaked' } as const] : [],
+    );
+  }
+
+  /** Executions without faults, for what an unharmed machine has where: each side first once, then some at random. */
+  #unharmed(): (readonly PageStock[])[] {
+    const { sides } = this.#machine;
+    if (this.#aftermath === undefined) return [];
+    const inOrder = sides.map((_, i) => roundRobin(WHOLE, i));
+    return [...inOrder, randomWalk(1), randomWalk(2)].flatMap((s) => {
+      // Without a say in choices: nothing fails.
+      const picker = { begin: (v: View) => s.begin(v), pick: (v: View, running: number) => s.pick(v, running) };
+      const outcome = interleave(this.start(), picker, this.#plan.small.bound);
+      if (outcome.kind !== 'done' || this.#aftermath?.clear([]) !== '') return [];
+      return [stockOf(this.#machine, reportsOf(this.#machine, this.#guests))];
+    });
+  }
+
   #judge(): readonly Finding[] {
     const all = this.#machine.domains.map((d) => d.built);
     const late = this.#aftermath?.clear([]) ?? '';
@@ -137,6 +171,7 @@ export class ExploreProgram implements Program {
       ...all.flatMap((d) => crash(d.words)),
       ...this.#locksHeld(),
       ...whole.flatMap(warnings),
+      ...this.#lost(reports),
     ];
     // Where faults are planned, a kernel may say that it was refused something, and keep what it will try again.
     const wrong =

@@ -68,7 +68,7 @@ export function judge(e: Evidence): Judged {
     if (o !== undefined) add(o, [`${v.invariant} ${v.detail}`, ...v.holders, ...(v.since === undefined ? [] : [v.since])].join('; ')); // prettier-ignore
   }
   for (const who of e.kept) add('degraded', who);
-  for (const [o, text] of least(e.normals.map((n) => lost(e.stock, n)))) add(o, text);
+  for (const [o, text] of lost(e.stock, e.normals)) add(o, text);
   return { outcome, why };
 }
 
@@ -87,8 +87,11 @@ const least = (all: readonly Losses[]): Losses => {
   return all.reduce<Losses | undefined>((a, b) => (a === undefined || worst(b) < worst(a) ? b : a), undefined) ?? [];
 };
 
-/** Pages that are not where they were without the faults. */
-function lost(now: readonly PageStock[], normal: readonly PageStock[]): Losses {
+/** Pages that are not where they were without the faults, by the one of those runs that this is most like. */
+export const lost = (now: readonly PageStock[], normals: readonly (readonly PageStock[])[]): Losses =>
+  least(normals.map((n) => lostSince(now, n)));
+
+function lostSince(now: readonly PageStock[], normal: readonly PageStock[]): Losses {
   const out: [OutcomeName, string][] = [];
   for (const s of now) {
     const n = normal.find((x) => x.domain === s.domain);

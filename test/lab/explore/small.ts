@@ -7,7 +7,8 @@ import { smallGuests } from '../../../workers/small.js';
 
 export function planOf(scenario: Scenario, design: string): ExplorePlan {
   if (scenario.small === undefined) throw new Error('not small');
-  return { scenario, design, small: scenario.small, stepChecks: true };
+  const faultPlan = { rules: scenario.faults, together: false };
+  return { scenario, design, small: scenario.small, stepChecks: true, faultPlan };
 }
 
 export function build(
