@@ -1,5 +1,5 @@
 /** Adding to counters and warnings. Lock: none (atomic adds). */
-import { add, peek, st } from '../../src/sync/primitives.js';
+import { add, peek, stOnce } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import type { KernelCpu } from './context.js';
 import type { Counter, Warning } from './counters.js';
@@ -12,7 +12,7 @@ export function* count(c: KernelCpu, what: Counter, n = 1): Steps<void> {
 /** Counts a warning and keeps `detail` of the last one of its kind. */
 export function* warn(c: KernelCpu, what: Warning, detail: number): Steps<void> {
   yield* add(kernel.warnings(c.k) + 2 * what, 1);
-  yield* st(kernel.warnings(c.k) + 2 * what + 1, detail);
+  yield* stOnce(kernel.warnings(c.k) + 2 * what + 1, detail); // raced on purpose: the last one's, whoever that is
 }
 
 /** A counter of a still kernel, or a figure for people. */
