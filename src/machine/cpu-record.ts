@@ -121,3 +121,16 @@ export const vcpu = {
   /** Batches that outlive a preemption point inside one grant or memory call (192 words). */
   batch: at(192),
 } as const;
+
+/**
+ * Of the vCPU record, what means nothing at rest, as offset and length: the last fault, counters, registers, the copied
+ * structures, the scratch words, the batch.
+ */
+export const DEAD_VCPU_WORDS: readonly (readonly [number, number])[] = Object.freeze([
+  [11, 4],
+  [17, 10],
+  [30, 15],
+  [48, 48],
+  [112, 2],
+  [192, 192],
+] as const);

@@ -2,6 +2,7 @@
  * A search for what a twin breaks: a small machine set up once, two or three bodies from its snapshot every time, the checks
  * after each step and the audit at the end.
  */
+import { DEAD_VCPU_WORDS } from '../../src/machine/cpu-record.js';
 import { auditMachine } from '../../src/audit/index.js';
 import { makeStepChecks, type StepChecks } from '../../src/audit/step.js';
 import { exhaustive } from '../../src/explore/exhaustive.js';
@@ -53,20 +54,11 @@ const unlogged = (): Range[] => [
   ...cpus().map((cpu) => ({ from: cpu, words: ACTOR_UPPER })),
   { from: HEADER_BASE, words: HEADER_WORDS },
 ];
-/** Of an actor record what means nothing at rest: counters, registers, buffers (src/machine/cpu-record.ts). */
-const DEAD: readonly (readonly [number, number])[] = [
-  [11, 4],
-  [17, 10],
-  [30, 15],
-  [48, 48],
-  [112, 2],
-  [192, 192],
-];
 const dead = (): Range[] =>
   cpus().flatMap((cpu) => [
     { from: actor.beat(cpu), words: 1 },
     { from: actor.contended(cpu), words: 1 },
-    ...DEAD.map(([from, words]) => ({ from: cpu + ACTOR_UPPER + from, words })),
+    ...DEAD_VCPU_WORDS.map(([from, words]) => ({ from: cpu + ACTOR_UPPER + from, words })),
   ]);
 
 class RaceProgram implements Program {

@@ -6,6 +6,7 @@
  * Lock: none; one thread runs everything.
  * Source: DESIGN sentence 2, data path "an explored schedule".
  */
+import { DEAD_VCPU_WORDS } from '../../machine/cpu-record.js';
 import { HypervisorBug, LabError } from '../../abi/errors.js';
 import { FAULT_WORDS } from '../../fault/plan.js';
 import { hypervisorBoot } from '../../hypervisor/boot.js';
@@ -200,19 +201,6 @@ export class ExploreMachine {
     return Array.from({ length: vcpus + 1 }, (_, i) => cpuAt(i));
   }
 }
-
-/**
- * Of the vCPU record (`machine/cpu-record.ts`), what means nothing at rest: the last fault, counters, registers,
- * the copied structures, the scratch words, the batch.
- */
-const DEAD_VCPU_WORDS: readonly (readonly [number, number])[] = [
-  [11, 4],
-  [17, 10],
-  [30, 15],
-  [48, 48],
-  [112, 2],
-  [192, 192],
-];
 
 const nameOf = (list: SmallList): string => (list.domain === '' ? 'control' : `${list.domain}.${String(list.vcpu)}`);
 

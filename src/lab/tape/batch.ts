@@ -7,7 +7,7 @@
 import { LabError, type SourcePosition } from '../../abi/errors.js';
 import { parseJson, parseTape } from './reader.js';
 import { refusedInput, type RefusedInput } from './refused.js';
-import { replayTape, type TapeDifference } from './replay.js';
+import { replayTape, type TapeResult } from './replay.js';
 
 /** Lines of one file, and what to do with them. Goes to a thread as a message. */
 export interface BatchTask extends ReplayOptions {
@@ -28,14 +28,9 @@ export interface ReplayOptions {
 }
 
 /** What came of one line. */
-export interface LineResult {
-  readonly tape: string;
-  readonly family: string;
-  readonly ops: number;
-  readonly hypercalls: number;
-  readonly continuations: number;
-  readonly difference: TapeDifference | undefined;
-}
+/** What became of one line, a tape or a recording. */
+export type LineResult = TapeResult;
+
 export interface PlacedResult extends LineResult {
   readonly position: SourcePosition;
 }
