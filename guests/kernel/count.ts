@@ -1,12 +1,12 @@
 /** Adding to counters and warnings. Lock: none (atomic adds). */
-import { add, peek, stOnce } from '../../src/sync/primitives.js';
+import { add, peek, stOnce, tally } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import type { KernelCpu } from './context.js';
 import type { Counter, Warning } from './counters.js';
 import { kernel, type Kernel } from './records.js';
 
 export function* count(c: KernelCpu, what: Counter, n = 1): Steps<void> {
-  yield* add(kernel.counters(c.k) + what, n);
+  tally(kernel.counters(c.k) + what, n);
 }
 
 /** Counts a warning and keeps `detail` of the last one of its kind. */

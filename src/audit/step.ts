@@ -18,7 +18,7 @@ import * as f from '../machine/frame.js';
 import { ARENA, FRAME_TABLE, FRAME_WORDS, FRAMES, TLB_SLOTS, TLBS } from '../machine/layout.js';
 import { actor, CPU_WORDS, cpuAt, CPUS_BASE, HEADER_BASE, MAX_CPUS, MODE_ACCESS, MODE_GUEST } from '../sync/actor.js';
 import { peek } from '../sync/primitives.js';
-import { POINT_ATOMIC, POINT_READ, POINT_UNLOCK, POINT_WRITE } from '../sync/schedule.js';
+import { POINT_ATOMIC, POINT_POLL, POINT_READ, POINT_UNLOCK, POINT_WRITE } from '../sync/schedule.js';
 import { makeAccesses, type Accesses } from './step/accesses.js';
 import { entriesInForce, entryFault, tableFault } from './step/entries.js';
 import { finding, type Finding } from './step/finding.js';
@@ -159,6 +159,8 @@ class Checks implements StepChecks {
 
   /** Words of an actor: requests that were served, parts of hypercalls. */
   #processor(index: number, a: number, kind: number): Finding | undefined {
+    // The mode was changed, and the own request word looked at after it.
+    if ((kind & POINT_POLL) !== 0 && (kind & POINT_WRITE) !== 0) return this.#progress.looked(cpuAt(index));
     if ((a - CPUS_BASE) % CPU_WORDS !== 0) return undefined;
     const i = (a - CPUS_BASE) / CPU_WORDS;
     if ((kind & POINT_WRITE) === 0) return i === index ? this.#progress.looked(cpuAt(i)) : undefined;

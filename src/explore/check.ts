@@ -14,9 +14,9 @@ export function checkOf(program: Program, races: boolean): { begin(): void; chec
   const pairs = new LockPairs(program.names);
   const detector = races ? new RaceDetector(program.names) : undefined;
   const race = detector?.step.bind(detector);
-  const lock: StepCheck = (i, a, kind, n) => {
-    const wrong = own?.(i, a, kind, n) ?? pairs.step(i, a, kind);
-    return wrong ?? race?.(i, a, kind, n);
+  const lock: StepCheck = (i, a, kind, n, r) => {
+    const wrong = own?.(i, a, kind, n, r) ?? pairs.step(i, a, kind);
+    return wrong ?? race?.(i, a, kind, n, r);
   };
   return {
     begin: () => {
@@ -30,9 +30,9 @@ export function checkOf(program: Program, races: boolean): { begin(): void; chec
 /** Most steps take no lock. */
 function fast(own: StepCheck | undefined, race: StepCheck | undefined, lock: StepCheck): StepCheck {
   if (own === undefined)
-    return (i, a, kind, n) => ((kind & POINT_LOCK) !== 0 ? lock(i, a, kind, n) : race?.(i, a, kind, n));
+    return (i, a, kind, n, r) => ((kind & POINT_LOCK) !== 0 ? lock(i, a, kind, n, r) : race?.(i, a, kind, n, r));
   if (race === undefined)
-    return (i, a, kind, n) => ((kind & POINT_LOCK) !== 0 ? lock(i, a, kind, n) : own(i, a, kind, n));
-  return (i, a, kind, n) =>
-    (kind & POINT_LOCK) !== 0 ? lock(i, a, kind, n) : (own(i, a, kind, n) ?? race(i, a, kind, n));
+    return (i, a, kind, n, r) => ((kind & POINT_LOCK) !== 0 ? lock(i, a, kind, n, r) : own(i, a, kind, n, r));
+  return (i, a, kind, n, r) =>
+    (kind & POINT_LOCK) !== 0 ? lock(i, a, kind, n, r) : (own(i, a, kind, n, r) ?? race(i, a, kind, n, r));
 }

@@ -49,13 +49,15 @@ export class TraceClasses {
     return key;
   }
 
-  step(actor: number, address: number, kind: number, n: number): void {
+  step(actor: number, address: number, kind: number, n: number, own = -1): void {
     const mine = this.#clocks[actor]!;
     mine[actor]!++;
     const writes = (kind & POINT_WRITE) !== 0;
     for (let a = address; a < address + n; a++) this.#order(a, mine, writes);
+    if (own >= 0) this.#order(own, mine, false);
     // After the joins, so that later words of the range count for the earlier ones too.
     for (let a = address; a < address + n; a++) this.#leave(a, mine, writes);
+    if (own >= 0) this.#leave(own, mine, false);
     this.#add(mix(mix(mix(3, actor), address), kind), mine);
   }
 
@@ -89,9 +91,9 @@ export class TraceClasses {
 
   /** `check` with this one's looking on before it. */
   with(check: StepCheck | undefined): StepCheck {
-    return (actor, address, kind, n) => {
-      this.step(actor, address, kind, n);
-      return check?.(actor, address, kind, n);
+    return (actor, address, kind, n, own) => {
+      this.step(actor, address, kind, n, own);
+      return check?.(actor, address, kind, n, own);
     };
   }
 }

@@ -4,13 +4,16 @@
  * Invariant: step e of the history is what node e of the search took; `truncate` forgets from the end only. A step's
  * clock holds, per actor, how many of its steps happened before it, itself included, in the order of conflicting steps.
  * What conflicts: two steps of different actors that touch a common word, one of them writing. Beside what it declares, a
- * step that goes to sleep or wakes up writes the own request word (REQ_WAITS), and a look that does not sleep reads it.
+ * step that goes to sleep or wakes up writes the own request word (REQ_WAITS), and a look that does not sleep reads it, as
+ * does a step that stores another word and then looks.
  * A step of many words is filed under each chunk of 32 words it touches, by actor, so that the latest conflict is near.
  */
-import { POINT_BLOCKED, POINT_LOCK, POINT_WRITE } from '../sync/schedule.js';
+import { POINT_BLOCKED, POINT_LOCK, POINT_WAIT, POINT_WRITE } from '../sync/schedule.js';
 import { longer } from './depth-first.js';
 import type { View } from './strategy.js';
 
+/** Steps that may go to sleep, or wake up. */
+const SLEEPS = POINT_BLOCKED | POINT_LOCK | POINT_WAIT;
 const CHUNK_BITS = 5;
 const NONE = -1;
 
@@ -29,7 +32,7 @@ export class Footprint {
     this.words = view.words[i]!;
     this.writes = (view.kind[i]! & POINT_WRITE) !== 0;
     this.own = view.own[i]!;
-    this.ownWrites = true;
+    this.ownWrites = (view.kind[i]! & SLEEPS) !== 0;
     return this;
   }
 

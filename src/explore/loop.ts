@@ -15,6 +15,7 @@ import {
   POINT_BLOCKED,
   POINT_LOCK,
   POINT_ONCE,
+  POINT_POLL,
   POINT_READ,
   POINT_WAIT,
   POINT_WRITE,
@@ -183,7 +184,9 @@ export class Loop implements Scheduler, View {
   /** Tells the check of the step that `me` has taken; true when it found something. */
   #failed(me: number): boolean {
     if (this.#starting || this.#found !== undefined) return this.#found !== undefined;
-    this.#found = this.#check?.(me, this.address[me]!, this.kind[me]!, this.words[me]!);
+    const kind = this.kind[me]!;
+    const own = (kind & POINT_POLL) !== 0 ? this.own[me]! : -1;
+    this.#found = this.#check?.(me, this.address[me]!, kind, this.words[me]!, own);
     if (this.#found === undefined) return false;
     this.#next = ABANDON;
     return true;

@@ -54,9 +54,16 @@ export interface Names {
 /**
  * What is asked after every step of `actor` (index of its body), which did what it had declared; a finding ends the
  * execution. A lock step that found the lock held is told as the look that it was (POINT_READ | POINT_ONCE | POINT_WAIT),
- * and the later one that takes it carries POINT_BLOCKED.
+ * and the later one that takes it carries POINT_BLOCKED. `own` is the own request word of a step that stored another word
+ * and then looked at it, else -1.
  */
-export type StepCheck = (actor: number, address: number, kind: number, words: number) => Finding | undefined;
+export type StepCheck = (
+  actor: number,
+  address: number,
+  kind: number,
+  words: number,
+  own: number,
+) => Finding | undefined;
 
 /** The same object serves every execution, of every strategy. */
 export interface Program {

@@ -75,11 +75,12 @@ export class RaceDetector {
     this.#reads.clear();
   }
 
-  /** The check after a step: the race that it makes with an earlier one. */
-  step(actor: number, address: number, kind: number, n: number): Finding | undefined {
+  /** The check after a step: the race that it makes with an earlier one. `own`: a word that it also looked at, or -1. */
+  step(actor: number, address: number, kind: number, n: number, own = -1): Finding | undefined {
     this.#step++;
     if (actor >= this.#most) this.#most = actor + 1;
     if ((kind & SYNCHRONISES) !== 0) {
+      if (own >= 0) this.#synchronise(actor, own, POINT_READ, 1);
       this.#synchronise(actor, address, kind, n);
       return undefined;
     }

@@ -58,9 +58,9 @@ export function traceOf(program: Program, schedule: Schedule, options: TraceOpti
       choose: (view, actor, what, n) => replay.choose(view, actor, what, n),
     },
     options.bound,
-    (actor, address, kind, n) => {
+    (actor, address, kind, n, own) => {
       steps.push({ actor, address, kind, words: n, before: before[actor]!, after: words[address]! });
-      return checks.check?.(actor, address, kind, n);
+      return checks.check?.(actor, address, kind, n, own);
     },
   );
   const found = outcome.kind === 'found' ? outcome.finding : undefined;

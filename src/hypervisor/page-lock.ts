@@ -24,20 +24,24 @@ export function* pageLock(cpu: Cpu, mfn: Mfn): Steps<boolean> {
   if (peek(vcpu.lockedPage(cpu)) !== 0) throw new RuleBroken('page-lock', 'a second page lock');
   const a = countInfo(mfn);
   checkOrder(cpu, a, RANK.pageLock);
-  for (;;) {
-    const lo = yield* ld64(a);
-    const hi = hi64();
-    if ((lo & PGT_locked) !== 0) {
-      yield* waitUnlocked(cpu, mfn, lo);
-      continue;
-    }
-    const count = hi & PGT_count_mask;
-    if ((hi & PGT_validated) === 0 || count === 0 || count === PGT_count_mask) return false;
-    if ((yield* cas64(a, lo, hi, lo | PGT_locked, hi + 1)) === 1) break;
+  // First looked at with `peek`: a compare-exchange proves the look, and before a refusal the words are read again.
+  let lo = peek(a);
+  let hi = peek(a + 1);
+  while ((lo & PGT_locked) !== 0 || !isLockable(hi) || (yield* cas64(a, lo, hi, lo | PGT_locked, hi + 1)) === 0) {
+    lo = yield* ld64(a);
+    hi = hi64();
+    if ((lo & PGT_locked) !== 0) yield* waitUnlocked(cpu, mfn, lo);
+    else if (!isLockable(hi)) return false;
   }
   poke(vcpu.lockedPage(cpu), mfn + 1);
   pushHeld(cpu, a, RANK.pageLock);
   return true;
+}
+
+/** Validated, and typed by somebody who may be joined. */
+function isLockable(type: number): boolean {
+  const count = type & PGT_count_mask;
+  return (type & PGT_validated) !== 0 && count !== 0 && count !== PGT_count_mask;
 }
 
 export function* pageUnlock(cpu: Cpu, mfn: Mfn): Steps<void> {
@@ -46,15 +50,16 @@ export function* pageUnlock(cpu: Cpu, mfn: Mfn): Steps<void> {
   poke(vcpu.lockedPage(cpu), 0);
   const a = countInfo(mfn);
   popHeld(cpu, a);
+  let lo = peek(a); // proved by the compare-exchange
+  let hi = peek(a + 1);
   for (;;) {
-    const lo = yield* ld64(a);
-    const hi = hi64();
     if ((hi & PGT_count_mask) < 2 && !twin(TWIN['xsa-242']))
       throw new RuleBroken('page-lock', 'page lock would drop the last type reference');
-    if ((yield* cas64(a, lo, hi, lo & ~(PGT_locked | PGT_lock_waiters), hi - 1)) === 0) continue;
-    if ((lo & PGT_lock_waiters) !== 0) wake(a);
-    return;
+    if ((yield* cas64(a, lo, hi, lo & ~(PGT_locked | PGT_lock_waiters), hi - 1)) === 1) break;
+    lo = yield* ld64(a);
+    hi = hi64();
   }
+  if ((lo & PGT_lock_waiters) !== 0) wake(a);
 }
 
 /** Waits for the lock bit in `lo`, as just read, to go; threads say that they sleep, so that unlock need not notify. */

@@ -6,7 +6,7 @@
  * Lock: none; the clock moves by compare-exchange.
  * Source: xen/arch/x86/flushtlb.c (pre_flush, post_flush), asm/flushtlb.h (NEED_FLUSH); [X13].
  */
-import { cas, ldOnce } from '../sync/primitives.js';
+import { cas, ldOnce, peek } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { GLOBALS } from './layout.js';
 
@@ -20,7 +20,9 @@ export function* flushClock(): Steps<number> {
 
 /** Advances the clock; to be called before the flush it stands for. Answers the new value, 0 while wrapped. */
 export function* tick(): Steps<number> {
-  let t = yield* ldOnce(FLUSH_CLOCK); // raced on purpose: settled by the compare-exchange
+  // Looked at with `peek`: a compare-exchange proves the look, and a wrapped clock is read again.
+  let t = peek(FLUSH_CLOCK);
+  if (t === 0) t = yield* ldOnce(FLUSH_CLOCK); // raced on purpose: any CPU may open the next period
   while (t !== 0) {
     const next = (t + 1) | 0;
     const was = yield* cas(FLUSH_CLOCK, t, next);

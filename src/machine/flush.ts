@@ -23,7 +23,7 @@ import {
   REQ_WAITS,
   type Cpu,
 } from '../sync/actor.js';
-import { and, ldOnce, or, peek, poke, stOnce, waitChange, wake } from '../sync/primitives.js';
+import { and, hi64, ld64, ldOnce, or, peek, poke, stThenLook, waitChange, wake } from '../sync/primitives.js';
 import type { Steps } from '../sync/steps.js';
 import { flushClock, needFlush, openPeriod } from './clock.js';
 import { vcpu } from './cpu-record.js';
@@ -63,10 +63,10 @@ export function* flushMaskSince(cpu: Cpu, lo: number, hi: number, stamp: number)
   let needHi = 0;
   for (let i = 1; i < MAX_CPUS; i++) {
     if (!inMask(i, lo, hi)) continue;
-    const mode = yield* ldOnce(actor.mode(cpuAt(i))); // raced on purpose: a CPU that comes up starts with an empty TLB
-    if (mode === MODE_OFF && cpuAt(i) !== cpu) continue;
     const last = yield* ldOnce(vcpu.flushTime(cpuAt(i))); // raced on purpose: a newer time only spares a request
     if (!needFlush(last, stamp, now)) continue;
+    const mode = yield* ldOnce(actor.mode(cpuAt(i))); // raced on purpose: a CPU that comes up starts with an empty TLB
+    if (mode === MODE_OFF && cpuAt(i) !== cpu) continue;
     needLo |= maskLo(cpuAt(i));
     needHi |= maskHi(cpuAt(i));
   }
@@ -82,9 +82,9 @@ function* newFlushPeriod(cpu: Cpu): Steps<void> {
 
 function* awaitFlush(cpu: Cpu, target: Cpu): Steps<void> {
   for (;;) {
-    const request = yield* ldOnce(actor.request(target)); // raced on purpose: waits for its change
+    const request = yield* ld64(actor.request(target)); // raced on purpose: second half of the handshake; waits for its change
+    const mode = hi64(); // the next word, as it was at that moment
     if ((request & REQ_FLUSH) === 0 || (request & REQ_WAITS) !== 0) return;
-    const mode = yield* ldOnce(actor.mode(target)); // raced on purpose: second half of the handshake
     if (mode !== MODE_GUEST && mode !== MODE_ACCESS) return;
     yield* waitChange(cpu, actor.request(target), request);
   }
@@ -110,9 +110,11 @@ export function* endAccess(cpu: Cpu): Steps<void> {
   yield* enterMode(cpu, MODE_HYPERVISOR);
 }
 
-/** Changes the mode, then looks at the request word: whoever sees the old mode waits for the answer given here. */
+/**
+ * Changes the mode, then looks at the request word: whoever sees the old mode waits for the answer given here. One step for
+ * a schedule: on a processor an interrupt comes before or after a change of mode, never in the middle.
+ */
 export function* enterMode(cpu: Cpu, mode: number): Steps<void> {
-  yield* stOnce(actor.mode(cpu), mode); // raced on purpose: first half of the handshake
-  const request = yield* ldOnce(actor.request(cpu)); // raced on purpose: second half
+  const request = yield* stThenLook(cpu, actor.mode(cpu), mode);
   if ((request & REQ_FLUSH) !== 0) yield* serveFlush(cpu);
 }

@@ -51,6 +51,15 @@ export function touch(_a: number, _n: number, _kind: number): void {
   return;
 }
 
+export function stThenLook(cpu: Cpu, a: number, v: number): number {
+  ops.st(a, v);
+  return ops.ld(actor.request(cpu));
+}
+
+export const tally = (a: number, n: number): void => {
+  ops.add(a, n);
+};
+
 export function lock(cpu: Cpu, a: number, rank: number): void {
   checkOrder(cpu, a, rank);
   const me = cpuIndex(cpu) + 1;
@@ -166,6 +175,8 @@ function abortCheck(cpu: Cpu): void {
   pokeDouble,
   touch,
   choose,
+  stThenLook,
+  tally,
   lock,
   tryLock,
   unlock,

@@ -17,6 +17,7 @@ import {
   POINT_ATOMIC,
   POINT_LOCK,
   POINT_ONCE,
+  POINT_POLL,
   POINT_READ,
   POINT_UNLOCK,
   POINT_WAIT,
@@ -169,6 +170,22 @@ export function* fill(a: number, n: number): Steps<void> {
 export function* copy(to: number, from: number, n: number): Steps<void> {
   if (scheduler.point(to, POINT_WRITE, n)) yield;
   ops.copy(to, from, n);
+}
+
+/**
+ * Stores `v`, then reads the own request word and answers it. One step: a request is made before or after it, as an
+ * interrupt comes before or after a processor changes its mode.
+ */
+export function* stThenLook(cpu: Cpu, a: number, v: number): Steps<number> {
+  const own = actor.request(cpu);
+  if (scheduler.waitPoint(a, POINT_WRITE | POINT_ONCE | POINT_POLL, own)) yield;
+  ops.st(a, v);
+  return ops.ld(own);
+}
+
+/** Adds to a counter that nobody acts on, so that it is no point. */
+export function tally(a: number, n: number): void {
+  ops.add(a, n);
 }
 
 /** Takes the lock word `a`; the order is checked; waits for its holder. */

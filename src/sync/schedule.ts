@@ -14,7 +14,7 @@ export const POINT_ATOMIC = 4;
 export const POINT_ONCE = 8;
 export const POINT_LOCK = 16;
 export const POINT_UNLOCK = 32;
-/** A look at the own request word: gate entry and exit, loop back-edges. */
+/** A look at the own request word, alone (gate entry and exit, loop back-edges) or right after the store of another. */
 export const POINT_POLL = 64;
 /** The look with which a wait begins; it goes to sleep unless what it waits for has come already. */
 export const POINT_WAIT = 128;
@@ -24,7 +24,7 @@ export const POINT_BLOCKED = 256;
 export interface Scheduler {
   /** Asked before the access of `n` words at `a`; true: the running coroutine yields here. */
   point(a: number, kind: number, n: number): boolean;
-  /** The same for a step that may go to sleep, whose sleeping is written into the own request word `own`. */
+  /** The same for a step that also reads the own request word `own`, or sleeps, which is written there. */
   waitPoint(a: number, kind: number, own: number): boolean;
   /** The running coroutine sleeps until the word at `a` or at `own` has changed once; it yields after this call. */
   block(a: number, own: number): void;

@@ -309,7 +309,7 @@ describe('interleave', () => {
       return words[A] === 3 ? finding : undefined;
     });
     expect(o).toEqual({ kind: 'found', finding, steps: 3, switches: 0, preemptions: 0 });
-    expect(seen).toEqual([1, 2, 3].map((v) => [0, A, POINT_WRITE | POINT_ONCE, 1, v]));
+    expect(seen).toEqual([1, 2, 3].map((v) => [0, A, POINT_WRITE | POINT_ONCE, 1, -1, v]));
   });
 
   it('tells a check that a lock was looked at, and later taken', () => {

@@ -1,7 +1,7 @@
 /** Searches with known answers: strategies, limits, failures that replay, saving and loading. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bpor } from '../../src/explore/bpor.js';
+import { Bpor, bpor } from '../../src/explore/bpor.js';
 import { dpor } from '../../src/explore/dpor.js';
 import { exhaustive } from '../../src/explore/exhaustive.js';
 import { Loop } from '../../src/explore/loop.js';
@@ -98,7 +98,10 @@ describe('an exhaustive search', () => {
         const two = make();
         two.load(JSON.parse(JSON.stringify(one.save())));
         const rest = search(parts, two, { failures: Infinity });
-        expect(begun.executions + rest.executions).toBe(executions);
+        // The nodes that are behind are not saved: what they would spare is searched again.
+        const most = one instanceof Bpor ? Infinity : executions;
+        expect(begun.executions + rest.executions).toBeGreaterThanOrEqual(executions);
+        expect(begun.executions + rest.executions).toBeLessThanOrEqual(most);
         expect(parts.outcomes).toEqual(whole.outcomes);
       }),
       { numRuns: 60, seed: 4 },

@@ -5,7 +5,7 @@ import { balloonIn, balloonOut } from '../../drivers/balloon.js';
 import type { KernelCpu } from '../../kernel/context.js';
 import { reclaimOne } from '../../kernel/reclaim.js';
 import { runWork } from '../../kernel/work.js';
-import type { Step } from './step.js';
+import { arg, type Step } from './step.js';
 
 export const kernelSteps: readonly Step[] = [
   {
@@ -25,8 +25,9 @@ export const kernelSteps: readonly Step[] = [
   {
     name: 'balloon-out',
     process: false,
-    *run(c: KernelCpu): Steps<number> {
-      return (yield* balloonOut(c)) ? 0 : -ENOMEM;
+    *run(c: KernelCpu, args: readonly number[]): Steps<number> {
+      for (let n = arg(args, 0); n > 0; n--) if (!(yield* balloonOut(c))) return -ENOMEM;
+      return 0;
     },
   },
   {
