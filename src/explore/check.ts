@@ -9,7 +9,7 @@ import { RaceDetector } from './races.js';
 
 /** `begin` is called before each execution. */
 export function checkOf(program: Program, races: boolean): { begin(): void; check: StepCheck | undefined } {
-  const own = program.step === undefined ? undefined : program.step.bind(program);
+  const own: StepCheck | undefined = program.step === undefined ? undefined : program.step.bind(program);
   if (own === undefined && !races) return { begin: () => undefined, check: undefined };
   const pairs = new LockPairs(program.names);
   const detector = races ? new RaceDetector(program.names) : undefined;
