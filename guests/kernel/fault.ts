@@ -8,7 +8,7 @@
 import type { Pfn, Va } from '../../src/abi/frames.js';
 import { entryLo, PAGE_ACCESSED, PAGE_DIRTY, PAGE_PRESENT, PAGE_RW } from '../../src/abi/pte.js';
 import { RANK } from '../../src/sync/lock-order.js';
-import { add, hi64, ld, peek } from '../../src/sync/primitives.js';
+import { add, hi64, ldOnce, peek } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { allocPage, allocZeroedPage, getPageRef } from './alloc.js';
 import type { KernelCpu } from './context.js';
@@ -113,7 +113,8 @@ function* decideCow(c: KernelCpu, va: Va, table: Pfn, lo: number, old: Pfn): Ste
   const now = yield* readEntry(c, table, i);
   const hi = hi64();
   if (same(now, lo)) {
-    const alone = (yield* ld(page.mapcount(p))) === 1 && (yield* ld(page.refcount(p))) === 1;
+    // raced on purpose: both only go down while the page is mapped here alone; too many means a copy too much
+    const alone = (yield* ldOnce(page.mapcount(p))) === 1 && (yield* ldOnce(page.refcount(p))) === 1;
     how = alone ? COW_REUSED : COW_COPY;
     if (!alone) yield* getPageRef(c, old);
     else if (!(yield* setPte(c, table, i, now | userFlags(true), hi))) how = -1;

@@ -8,7 +8,7 @@
 import type { Pfn, Va } from '../../src/abi/frames.js';
 import { PAGE_ACCESSED, PAGE_DIRTY, PAGE_PRESENT } from '../../src/abi/pte.js';
 import { RANK } from '../../src/sync/lock-order.js';
-import { hi64, ld, or, peek } from '../../src/sync/primitives.js';
+import { hi64, ldOnce, or, peek } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import type { KernelCpu } from './context.js';
 import { addVa, alignDown, L1_SPAN, L2_SPAN, PFN_NONE } from './layout.js';
@@ -49,7 +49,8 @@ function* freeTable(c: KernelCpu, table: Pfn, start: Va, end: Va): Steps<void> {
     const lo = yield* readEntry(c, table, i);
     if ((lo & PAGE_PRESENT) === 0 || (lo & PTE_SPECIAL) !== 0) continue;
     const pfn = yield* entryPfn(c, lo, hi64());
-    if (pfn === PFN_NONE || (yield* ld(page.mapcount(pageOf(c.k, pfn)))) !== 1) continue;
+    // raced on purpose: a snapshot, as page_mapcount's; another process may be unmapping the page
+    if (pfn === PFN_NONE || (yield* ldOnce(page.mapcount(pageOf(c.k, pfn)))) !== 1) continue;
     const old = yield* getAndClear(c, table, i);
     const hi = hi64();
     yield* or(page.flags(pageOf(c.k, pfn)), PG_lazyfree);

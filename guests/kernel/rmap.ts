@@ -11,7 +11,7 @@ import { listAddTail, listDel, listInit, LIST_WORDS } from '../../src/shm/list.j
 import { record, type Ref } from '../../src/shm/record.js';
 import { slabFree } from '../../src/shm/slab.js';
 import { RANK } from '../../src/sync/lock-order.js';
-import { add, ld, peek, st } from '../../src/sync/primitives.js';
+import { add, ld, ldOnce, peek, st } from '../../src/sync/primitives.js';
 import type { Steps } from '../../src/sync/steps.js';
 import { allocRecord } from './alloc.js';
 import type { KernelCpu } from './context.js';
@@ -79,7 +79,8 @@ export function* anonLeave(c: KernelCpu, v: Vma): Steps<void> {
 export function* anonOf(c: KernelCpu, pfn: Pfn): Steps<Anon> {
   const p = pageOf(c.k, pfn);
   yield* klock(c, kernel.anonLock(c.k), RANK.guestRmap);
-  const a = (yield* ld(page.mapcount(p))) > 0 ? ((yield* ld(page.mapping(p))) as Anon) : (0 as Anon);
+  // raced on purpose: others map and unmap the page meanwhile; the list's lock decides
+  const a = (yield* ldOnce(page.mapcount(p))) > 0 ? ((yield* ld(page.mapping(p))) as Anon) : (0 as Anon);
   if (a !== 0) yield* add(anon.holders(a), 1);
   yield* kunlock(c, kernel.anonLock(c.k));
   return a;
