@@ -38,7 +38,7 @@ import { activateMm, initMm } from '../guests/kernel/switch.js';
 import { AWAKE, pickTask } from '../guests/kernel/task.js';
 import { reportOf } from '../guests/report.js';
 import { buildBenchDomain } from '../workers/bench-build.js';
-import type { Start } from '../workers/build.js';
+import type { Start } from '../workers/kernel.js';
 
 const MAPPERS = 8;
 const GRANTERS = 31;

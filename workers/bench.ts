@@ -12,7 +12,7 @@ import { BenchVcpu } from '../guests/bench/vcpu.js';
 import { designByName } from '../guests/designs/registry.js';
 import { makeKernelCpu, makeTraps } from '../guests/guest.js';
 import { buildBenchDomains, splitLocks, type BenchDomains } from './bench-build.js';
-import type { Start } from './build.js';
+import type { Start } from './kernel.js';
 import { wordsOf } from './words.js';
 
 interface Guests extends BenchDomains {

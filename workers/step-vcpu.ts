@@ -6,7 +6,7 @@ import type { TeardownDesign } from '../guests/designs/design.js';
 import { designByName } from '../guests/designs/registry.js';
 import { makeKernelCpu, makeTraps } from '../guests/guest.js';
 import { StepVcpu } from '../guests/workloads/steps/vcpu.js';
-import type { Start } from './build.js';
+import type { Start } from './kernel.js';
 
 export function stepVcpu({ k, params }: Start, design: TeardownDesign, cpu: Cpu, id: number): StepVcpu {
   const traps = makeTraps();

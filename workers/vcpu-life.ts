@@ -11,7 +11,7 @@ import { vcpuLoop } from '../guests/kernel/sched.js';
 import { encodeArguments, programIndex } from '../guests/workloads/programs.js';
 import { startWorkloads, type WorkloadPlan } from '../guests/workloads/start.js';
 import { besideGuests } from './beside.js';
-import type { Start } from './build.js';
+import type { Start } from './kernel.js';
 
 /** `awaitTurn`: how a hostile vCPU waits for its next life. */
 export function* vcpuLife(cpu: Cpu, task: VcpuTask, awaitTurn: AwaitTurn): Steps<void> {
