@@ -86,7 +86,7 @@ export function* freeFrame(cpu: Cpu, mfn: Mfn): Steps<void> {
   yield* stOnce(typeInfo(mfn), 0);
   const tail = yield* ld(globals.freeTail);
   if ((yield* ld(globals.freeHead)) === 0) yield* st(globals.freeHead, mfn + 1);
-  else yield* st(typeInfo((tail - 1) as Mfn), mfn + 1);
+  else yield* stOnce(typeInfo((tail - 1) as Mfn), mfn + 1); // raced on purpose: a look by a stale number finds no type
   yield* st(globals.freeTail, mfn + 1);
   yield* st(globals.freeFrames, (yield* ld(globals.freeFrames)) + 1);
   yield* unlock(cpu, globals.heapLock);
