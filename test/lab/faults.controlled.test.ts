@@ -14,9 +14,16 @@ import type { Scenario } from '../../src/scenario/scenario.js';
 
 const catalog = loadCatalog();
 const file = (name: string): Scenario => readScenario(`guests/scenarios/faults/${name}.yaml`, catalog);
-const run = (s: Scenario, designs: string[], n: number, builds: SmallBuild[], seed = 1): Promise<FaultsReport> =>
+const run = (
+  s: Scenario,
+  designs: string[],
+  n: number,
+  builds: SmallBuild[],
+  seed = 1,
+  of = catalog,
+): Promise<FaultsReport> =>
   faults([{ ...s, designs }], [], {
-    catalog,
+    catalog: of,
     faults: n,
     executions: 1_000_000,
     seed,
@@ -74,17 +81,26 @@ describe('a campaign of faults', () => {
   });
 
   it('finds what a design does wrong under a refusal, and says how to see it again', async () => {
+    // As if nobody knew that it is wrong.
+    const naive = { ...catalog, designs: catalog.designs.map((d) => ({ ...d, buggy: false })) };
     const busy = file('busy');
     const only = { default: busy.sweep.expect['default'] ?? {} };
     const s = { ...busy, sweep: { expect: only, persistent: only } };
-    const r = await run(s, ['notifier-split-free-buggy'], 900, ['controlled']);
+    const r = await run(s, ['notifier-split-free-buggy'], 900, ['controlled'], 1, naive);
     expect(r.unexpected).toBeGreaterThan(0);
     const [failure] = r.rows[0]?.failures ?? [];
     expect(failure?.outcome).toBe('corrupted');
     expect(failure?.faults.join()).toContain('gnttab.unmap');
     expect(humanFaults(r, 1, 1000)).toContain(`--seed ${String(failure?.seed ?? -1)} --executions 1`);
     const again = await faults([{ ...s, designs: ['notifier-split-free-buggy'] }], [], {
-      ...{ catalog, faults: 1_000_000, executions: 1, seed: failure?.seed ?? 0, builds: ['controlled'], workers: 1 },
+      ...{
+        catalog: naive,
+        faults: 1_000_000,
+        executions: 1,
+        seed: failure?.seed ?? 0,
+        builds: ['controlled'],
+        workers: 1,
+      },
       stop: new AbortController().signal,
       onProgress: () => undefined,
     });

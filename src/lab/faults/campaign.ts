@@ -127,7 +127,7 @@ async function onePart(
     const counts = await longRuns(p.s, { catalog: o.catalog, design, seed, faults: p.asked, stop: o.stop, progress });
     return { result: { ...counts, refused: '' } };
   }
-  const job = jobOf(p, o.executions);
+  const job = jobOf(p, o);
   return runJob<FaultJob, number, FaultResult>({
     build: p.build,
     entry: 'faults',
@@ -161,10 +161,11 @@ function partsOf(small: readonly Scenario[], long: readonly Scenario[], o: Fault
   }));
 }
 
-function jobOf(p: Part, executions: number): FaultJob {
+function jobOf(p: Part, o: FaultsOptions): FaultJob {
   const { name, seed: own, hypervisor, domains, extent, checks, small, expect } = p.s;
   if (small === undefined) throw new LabError('NO_SMALL', `scenario '${name}' has no 'small' section`);
-  const excuses: Excuses = { breaks: expect[p.design]?.kind === 'breaks', sites: excusesOf(p.s, p.design) };
+  const buggy = o.catalog.designs.find((d) => d.name === p.design)?.buggy ?? false;
+  const excuses: Excuses = { breaks: buggy || expect[p.design]?.kind === 'breaks', sites: excusesOf(p.s, p.design) };
   return {
     plan: {
       scenario: { name, seed: own, hypervisor, domains, extent, checks },
@@ -175,7 +176,7 @@ function jobOf(p: Part, executions: number): FaultJob {
     excuses,
     seed: p.seed,
     faults: p.asked,
-    executions,
+    executions: o.executions,
   };
 }
 

@@ -17,7 +17,7 @@ import { formatFault } from '../inject/spec.js';
 import { SmallRuns } from '../small/runs.js';
 import { isEndless, PATIENCE, randomPlan, type Reached } from './plan.js';
 
-/** What the scenario says of the design: whether it breaks without faults, and what faults at a site may end as. */
+/** What is known of the design: whether it is wrong, or breaks without faults; and what faults at a site may end as. */
 export interface Excuses {
   readonly breaks: boolean;
   readonly sites: Readonly<Partial<Record<SiteName, readonly OutcomeName[]>>>;
