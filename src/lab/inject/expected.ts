@@ -32,8 +32,12 @@ export function expectedOutcomes(a: Asked, site: SiteName | 'none'): readonly Ou
 export const expectedWorst = (a: Asked, site: SiteName | 'none'): OutcomeName =>
   expectedOutcomes(a, site).reduce((w, o) => (OUTCOMES.indexOf(o) > OUTCOMES.indexOf(w) ? o : w), 'clean');
 
-/** Whether an occurrence may end so. Beyond the first answer of a site, and in pairs, a named holder needs no words. */
+/**
+ * Whether an occurrence may end so. Beyond the first answer of a site, and in pairs, a named holder needs no words. A bug of
+ * the machine's own may never be, whatever is said of the cell.
+ */
 export function isExpected(a: Asked, c: Cell): boolean {
+  if (c.bug !== '') return false;
   if (c.occurrence === 0) return c.outcome === expectedWorst(a, 'none');
   if (c.outcome === 'clean' || c.outcome === 'not exercised') return true;
   if (c.beyond && isGood(c.outcome)) return true;

@@ -150,6 +150,7 @@ function reportOf(scenarios: readonly Scenario[], tasks: readonly Task[], o: Inj
 
 /** Whether one execution with chosen faults may end as it did: well, or as a sweep of one of their sites would. */
 function mayEnd(a: Asked, faults: readonly FaultSpec[], e: Execution): boolean {
+  if (e.bug !== '') return false;
   const lasting = { ...a, persistent: true };
   const of = (x: Asked): boolean => faults.some((f) => expectedOutcomes(x, f.site).includes(e.outcome));
   return isGood(e.outcome) || expectedOutcomes(a, 'none').includes(e.outcome) || of(a) || of(lasting);

@@ -36,6 +36,8 @@ export interface Cell {
   /** A pair, or another answer than the site's first. */
   readonly beyond: boolean;
   readonly outcome: OutcomeName;
+  /** What the machine itself failed with: expected of no design at any site. */
+  readonly bug: string;
   /** The faults, as `--fault` takes them, joined by a space. */
   readonly token: string;
   readonly leaked: readonly string[];
@@ -142,6 +144,7 @@ class Sweep {
       sites: specs.map((s) => s.site),
       beyond: specs.length > 1 || specs.some((s) => s.status !== undefined),
       outcome: e.outcome,
+      bug: e.bug,
       token,
       leaked: bad || e.outcome === 'degraded' ? e.why : [],
       necessary,
