@@ -14,16 +14,16 @@ import { roundRobin } from '../../explore/round-robin.js';
 import type { Picker } from '../../explore/strategy.js';
 import { faultAdd, faultCounts, faultInit, FAULT_WORDS, ruleCounts } from '../../fault/plan.js';
 import { SITES, type SiteName } from '../../fault/sites.js';
-import { domain, findDomain } from '../../hypervisor/domain.js';
 import { globals } from '../../hypervisor/globals.js';
 import { cpuIndex } from '../../sync/actor.js';
-import { peek, run } from '../../sync/primitives.js';
+import { peek } from '../../sync/primitives.js';
 import type { DomainSpec, FaultSpec } from '../../scenario/scenario.js';
 import type { Steps } from '../../sync/steps.js';
 import { traceStart } from '../../trace/ring.js';
 import { Aftermath } from '../explore/aftermath.js';
 import type { ExploreGuests, SmallDomain } from '../explore/guests.js';
 import { ExploreMachine, type ExplorePlan, type Side, TRACE_ENTRIES } from '../explore/machine.js';
+import { reportsOf, stockOf } from '../explore/stock.js';
 import type { Stock } from '../reclaim.js';
 import { reserveArena } from '../run/build-guest.js';
 import { crash, isWhole, warnings } from '../run/life.js';
@@ -102,7 +102,7 @@ export class InjectMachine {
   /** What happens without faults; to be asked first, and again where the schedule has a say in it. */
   normal(race: Race | Runner = FIXED): Execution {
     const e = this.execute([], race);
-    this.#normal.push(this.#stock(this.#reports()));
+    this.#normal.push(stockOf(this.machine, reportsOf(this.machine, this.#guests)));
     return e;
   }
 
@@ -170,27 +170,12 @@ export class InjectMachine {
     return stuck.length === 0 ? '' : formatWaits(stuck);
   }
 
-  #reports(): readonly GuestReport[] {
-    const whole = this.machine.domains.map((d) => d.built.words).filter(isWhole);
-    return this.#guests.reports(whole.map((w) => w.domid));
-  }
-
-  #stock(reports: readonly GuestReport[]): PageStock[] {
-    return reports.flatMap((r) => {
-      const name = this.machine.domains.find((d) => d.built.words.domid === r.domid)?.spec.name ?? '';
-      const d = run(() => findDomain(r.domid));
-      if (r.stock === undefined || d === 0) return [];
-      const { framed, ...stock } = r.stock;
-      return [{ domain: name, ...stock, unknown: peek(domain.totPages(d)) - framed }];
-    });
-  }
-
   #judged(ended: Ended, injected: boolean): Judged {
     const { bug, hung } = ended;
     if (bug !== '' || ended.broken === true) {
       return judge({ injected, hung, bug, violations: [], kept: [], stock: [], normals: [] });
     }
-    const reports = this.#reports();
+    const reports = reportsOf(this.machine, this.#guests);
     const all = this.machine.domains.map((d) => d.built.words);
     const violations = [
       ...auditMachine(this.#plan.scenario.checks, reports),
@@ -210,7 +195,14 @@ export class InjectMachine {
       }),
     );
     const told = violations.map((v) => since.told(v));
-    return judge({ injected, ...ended, violations: told, kept, stock: this.#stock(reports), normals: this.#normal });
+    return judge({
+      injected,
+      ...ended,
+      violations: told,
+      kept,
+      stock: stockOf(this.machine, reports),
+      normals: this.#normal,
+    });
   }
 
   /** Destroyed domains that are still there: whoever refers to their frames keeps them, and nobody else may. */
