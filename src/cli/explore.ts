@@ -1,9 +1,12 @@
 /** `xenolith explore`: the schedules of a small scenario, searched under its designs. */
 import { Option, type Command } from 'commander';
 import { availableParallelism } from 'node:os';
+import type { Catalog } from '../abi/catalog.js';
 import { LabError } from '../abi/errors.js';
 import { loadCatalog } from '../lab/catalog.js';
 import { allExplored, explore, planOf, type ExploreOptions } from '../lab/explore/explore.js';
+import { fromToken } from '../lab/explore/from.js';
+import type { PrefixSpec } from '../lab/explore/messages.js';
 import { readStand, writeStand } from '../lab/explore/resume-file.js';
 import {
   DEFAULT_PREEMPTIONS,
@@ -36,6 +39,7 @@ interface ExploreFlags {
   readonly seed: number;
   readonly depth: number;
   readonly resume?: string;
+  readonly from?: string;
   readonly classes?: true;
   readonly stepChecks: boolean;
   readonly json?: true;
@@ -52,6 +56,9 @@ Strategies:
   pct          random priorities that change --depth - 1 times
   round-robin  one schedule, a switch at every point
 
+With --from every execution begins with the first steps of a token of the same scenario and code, and goes on as the
+strategy says: preemptions and faults are counted after them. Design, twin, faults and what was left out are the token's.
+
 Without --executions and --time a design is searched for a minute.
 
 Faults: each --fault is a rule, as inject takes it, and so is each of the scenario's faults. All that the rules say happen,
@@ -63,6 +70,7 @@ Examples:
   $ xenolith explore guests/scenarios/small/exit-lazy.yaml --design early-unpin
   $ xenolith explore guests/scenarios/small/munmap-fault.yaml --strategy pct --depth 3 --executions 100000 --json
   $ xenolith explore guests/scenarios/small/exit-revoke.yaml --fault gnttab.unmap --faults 1 --preemptions 1
+  $ xenolith explore guests/scenarios/small/exit-lazy.yaml --from x1.0f3a…:400 --strategy random
 
 Exit codes: 0 everything as expected, 1 not, or interrupted, 2 bad input, 3 the laboratory broke.
 `;
@@ -87,6 +95,7 @@ export function addExplore(program: Command, t: Terminal, done: (code: number) =
     .option('--seed <n>', 'seed of strategies that draw', whole(0, 0xffffffff), 1)
     .option('--depth <d>', 'bug depth of pct', whole(1, 100), 3)
     .option('--resume <file>', 'go on where that file stands, and write it at the end')
+    .option('--from <token[:steps]>', "go on after a token's first steps (all of them unless said)")
     .option('--classes', 'count equivalence classes (slower)')
     .option('--no-step-checks', 'only the audit at the end of each execution (faster)')
     .option('--json', 'the report as JSON on stdout')
@@ -109,14 +118,26 @@ function specOf(flags: ExploreFlags, { small }: Scenario): StrategySpec {
   };
 }
 
-async function run(file: string, flags: ExploreFlags, t: Terminal): Promise<number> {
-  const catalog = loadCatalog();
+/** The scenario as the flags change it, or as the token does that the search goes on from. */
+function subjectOf(file: string, flags: ExploreFlags, catalog: Catalog): { scenario: Scenario; prefix?: PrefixSpec } {
+  if (flags.from !== undefined) {
+    if (flags.resume !== undefined) {
+      throw new LabError('BAD_FLAG', '--from and --resume both say where the search begins', { hint: 'leave out one' });
+    }
+    const beside = { designs: flags.design, twin: flags.twin, faults: flags.fault !== undefined };
+    return fromToken(flags.from, file, beside, catalog);
+  }
   const designs = {
     ...(flags.design === undefined ? {} : { designs: flags.design }),
     ...(flags.twin === undefined ? {} : { twin: flags.twin }),
     ...(flags.fault === undefined ? {} : { faults: flags.fault.map(parseFault) }),
   };
-  const scenario = override(readScenario(file, catalog), designs, catalog.designs.map((d) => d.name)); // prettier-ignore
+  return { scenario: override(readScenario(file, catalog), designs, catalog.designs.map((d) => d.name)) }; // prettier-ignore
+}
+
+async function run(file: string, flags: ExploreFlags, t: Terminal): Promise<number> {
+  const catalog = loadCatalog();
+  const { scenario, prefix } = subjectOf(file, flags, catalog);
   const spec = specOf(flags, scenario);
   if (flags.faults !== undefined && scenario.faults.length === 0) {
     throw new LabError('BAD_FLAG', 'no fault is named that could happen', {
@@ -141,6 +162,7 @@ async function run(file: string, flags: ExploreFlags, t: Terminal): Promise<numb
       workers: flags.workers ?? availableParallelism(),
       classes: flags.classes === true,
       stepChecks: flags.stepChecks,
+      ...(prefix === undefined ? {} : { prefix }),
       onDesign: (d) => progress.design(d),
       onProgress: (d, counts) => progress.counts(d, counts),
       onShrinking: (d, rule) => progress.shrinking(d, rule),

@@ -84,6 +84,22 @@ describe('explore', () => {
   );
 
   test(
+    "goes on after a token's first steps, without what was left out; another design is refused",
+    async () => {
+      const r = await run('explore', FILE, '-d', 'early-unpin', '--json', '-q');
+      const token = (JSON.parse(r.out) as Report).designs[0]?.violations[0]?.token ?? '';
+      const from = await run('explore', FILE, '--from', `${token}:300`, '-n', '40', '--json', '-q');
+      expect([from.code, from.err]).toEqual([0, '']);
+      const [design] = (JSON.parse(from.out) as Report).designs;
+      // What was left out of the token's scenario stays out.
+      expect(design).toMatchObject({ design: 'early-unpin', violations: [{ invariant: 'I10', vcpus: 1 }] });
+      const refused = await run('explore', FILE, '--from', token, '-d', 'zap-pte');
+      expect([refused.code, refused.err]).toEqual([2, expect.stringContaining('of design early-unpin')]);
+    },
+    timeout,
+  );
+
+  test(
     'a design that does not do as expected makes the exit code 1',
     async () => {
       const text = readFileSync(FILE, 'utf8').replace('early-unpin: [I10]', 'early-unpin: clean');

@@ -186,6 +186,59 @@ describe('a search', () => {
     // What is left is two steps of one and one of the other.
     expect(search(p, continueFrom(prefix, exhaustive()))).toMatchObject({ executions: 3, exhausted: true });
     expect(search(p, continueFrom(prefix, randomWalk(1)), { executions: 9 }).executions).toBe(9);
+    // Cut after two steps, two of each are left; cut before the first one, all are.
+    expect(search(p, continueFrom(prefix, exhaustive(), 2))).toMatchObject({ executions: 6, exhausted: true });
+    expect(search(p, continueFrom(prefix, dpor(), 0)).executions).toBe(search(p, dpor()).executions);
+  });
+
+  it('leaves the choices after a prefix to the other strategy, whatever the schedule says', () => {
+    const asks = (w: number): Op => ({ op: 'choose', w });
+    const p = programOf([[asks(0), asks(1), asks(2)], adds(3, 1)]);
+    const all = [0, 1, 2].map((nth) => ({ actor: 0, nth, what: nth, value: 1 }));
+    const chosen = (strategy: Strategy): Set<string> => {
+      const seen = new Set<string>();
+      const next = (): boolean => {
+        seen.add(asked.splice(0).join(''));
+        return strategy.next();
+      };
+      const asked: number[] = [];
+      const choose: Strategy['choose'] = (...of) => {
+        const value = strategy.choose(...of);
+        asked.push(value);
+        return value;
+      };
+      search(p, { ...strategy, choose, next });
+      return seen;
+    };
+    const prefix = { picks: Uint8Array.of(0, 0, 0, 1), choices: all };
+    // An actor is asked before its first step, and then in each. Ones as long as the prefix lasts, then both values.
+    const values = (steps: number): string[] => [...chosen(continueFrom(prefix, exhaustive(), steps))].sort();
+    expect(values(4)).toEqual(['111']);
+    expect(values(2)).toEqual(['111']);
+    expect(values(1)).toEqual(['110', '111']);
+    expect(values(0)).toHaveLength(8);
+    // What a prefix says nothing of is 0 within it.
+    const none = { picks: prefix.picks, choices: [] };
+    expect([...chosen(continueFrom(none, exhaustive(), 1))].sort()).toEqual(['000', '001']);
+    // Another program's schedule is refused.
+    expect(() => search(p, continueFrom({ picks: Uint8Array.of(1, 1, 1), choices: [] }, exhaustive()))).toThrow(
+      Nondeterminism,
+    );
+  });
+
+  it('counts the steps after a prefix alone', () => {
+    const p = programOf([adds(0, 3), adds(0, 3)]);
+    const steps: number[] = [];
+    const counting: Strategy = {
+      ...roundRobin(),
+      pick: (view, running) => {
+        steps.push(view.steps);
+        return roundRobin().pick(view, running);
+      },
+    };
+    search(p, continueFrom({ picks: Uint8Array.of(0, 0, 1, 1), choices: [] }, counting));
+    expect(steps[0]).toBe(1);
+    expect(Math.max(...steps)).toBe(2);
   });
 });
 

@@ -9,11 +9,11 @@ import type { Catalog } from '../../abi/catalog.js';
 import { LabError } from '../../abi/errors.js';
 import { decodeSchedule } from '../../explore/schedule.js';
 import { isExpected, type Verdict } from '../run/verdict.js';
-import type { Expectation, Scenario } from '../../scenario/scenario.js';
+import type { Expectation, FaultSpec, Scenario } from '../../scenario/scenario.js';
 import type { ExplorePlan } from './machine.js';
-import { checkFaults, type FaultPlan } from './lay-faults.js';
+import { checkFaults } from './lay-faults.js';
 import { codeHash } from './code-hash.js';
-import type { Counts, Searched, SearchSpec, Violation } from './messages.js';
+import type { Counts, PrefixSpec, Searched, SearchSpec, Violation } from './messages.js';
 import { DRAWS, type StrategySpec } from './strategy-names.js';
 import { runJob } from './thread.js';
 import { encodeToken, scenarioHash } from './token.js';
@@ -29,6 +29,8 @@ export interface ExploreOptions extends StrategySpec {
   readonly stop: AbortSignal;
   /** Where an earlier exploration stood, by design. */
   readonly saved: Readonly<Record<string, unknown>>;
+  /** How every execution begins, of a scenario with one design. */
+  readonly prefix?: PrefixSpec;
   readonly onDesign?: (design: string) => void;
   readonly onProgress?: (design: string, counts: Counts) => void;
   readonly onShrinking?: (design: string, rule: string) => void;
@@ -76,7 +78,7 @@ export function planOf(
   s: Scenario,
   design: string,
   stepChecks: boolean,
-  faultPlan: FaultPlan = { rules: s.faults, together: false },
+  faultPlan: readonly FaultSpec[] = s.faults,
 ): ExplorePlan {
   if (s.small === undefined) {
     throw new LabError('NOT_SMALL', `scenario '${s.name}' has no 'small' section to explore`, {
@@ -148,6 +150,7 @@ async function oneDesign(
         expect,
         saved: o.saved[design],
         classes: o.classes,
+        ...(o.prefix === undefined ? {} : { prefix: o.prefix }),
       };
       return runJob({ kind: 'search', plan, search }, s.memoryMib, stop, (m) => {
         if (m.kind === 'progress') o.onProgress?.(design, m.counts);
@@ -250,7 +253,7 @@ function tokenOf(s: Scenario, design: string, v: Violation, code: string, stepCh
     twin: s.hypervisor.twin,
     stepChecks,
     leftOut: new Set(v.leftOut),
-    faults: { rules: s.faults, together: false },
+    faults: s.faults,
     trace: v.trace,
     schedule,
   });

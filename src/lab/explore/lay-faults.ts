@@ -1,8 +1,7 @@
 /**
  * The fault plan of an explored machine: rules that say where a fault may be, and a schedule that says whether it is.
  *
- * Invariant: a rule counts for each side of the race by itself (`together`: over all of them), so that which occurrence it
- * concerns does not depend on who came first, and reduction may take a fault as its own actor's affair. Without a schedule
+ * Invariant: a rule counts for each side of the race by itself, so that which occurrence it concerns does not depend on who came first, and reduction may take a fault as its own actor's affair. Without a schedule
  * that says so nothing fails: not in the setup, not after the race.
  * Lock: none; the machine is still.
  */
@@ -14,20 +13,12 @@ import { cpuIndex } from '../../sync/actor.js';
 import { formatFault, ruleOf } from '../inject/spec.js';
 import type { Side } from './machine.js';
 
-export interface FaultPlan {
-  readonly rules: readonly FaultSpec[];
-  /** Occurrences are counted over all sides, as `inject` counts them: a schedule is at hand then, and no search. */
-  readonly together: boolean;
-}
-
-export const NO_FAULTS: FaultPlan = { rules: [], together: false };
-
 /** Sides of a race that a rule names: it names none by default, and means all. */
 const isNamed = (spec: FaultSpec, domain: string, vcpu: number): boolean =>
   (spec.domain === undefined || spec.domain === domain) && (spec.vcpu === undefined || spec.vcpu === vcpu);
 
 /** Refuses a rule that concerns nobody in the race, and more rules than there is room for. */
-export function checkFaults({ rules, together }: FaultPlan, small: Small): void {
+export function checkFaults(rules: readonly FaultSpec[], small: Small): void {
   let room = MAX_RULES;
   for (const spec of rules) {
     const sides = small.race.filter((l) => isNamed(spec, l.domain, l.vcpu)).length;
@@ -36,7 +27,7 @@ export function checkFaults({ rules, together }: FaultPlan, small: Small): void 
         hint: 'domain and vcpu are those of one of its sides',
       });
     }
-    room -= together ? 1 : sides;
+    room -= sides;
   }
   if (room >= 0) return;
   throw new LabError('BAD_FAULT', `the plan needs ${String(MAX_RULES - room)} rules`, {
@@ -45,13 +36,13 @@ export function checkFaults({ rules, together }: FaultPlan, small: Small): void 
 }
 
 /** Lays the plan at `table`, over a machine that is set up. */
-export function layFaults(table: number, { rules, together }: FaultPlan, sides: readonly Side[]): void {
+export function layFaults(table: number, rules: readonly FaultSpec[], sides: readonly Side[]): void {
   faultInit(table);
   for (const spec of rules) {
     const actors = sides.filter((s) => isNamed(spec, s.domain, s.vcpu)).map((s) => cpuIndex(s.cpu));
     if (actors.length === 0) continue; // the side was left out
     const answers = spec.status === undefined ? answerCount(spec.site) : 1;
     const rule: FaultRule = { ...ruleOf(spec, () => actors, true), answers };
-    for (const own of together ? [actors] : actors.map((i) => [i])) faultAdd(spec.site, { ...rule, actors: own });
+    for (const own of actors) faultAdd(spec.site, { ...rule, actors: [own] });
   }
 }

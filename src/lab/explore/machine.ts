@@ -10,7 +10,7 @@ import { DEAD_VCPU_WORDS } from '../../machine/cpu-record.js';
 import { HypervisorBug, LabError } from '../../abi/errors.js';
 import { FAULT_WORDS } from '../../fault/plan.js';
 import { hypervisorBoot } from '../../hypervisor/boot.js';
-import type { DomainSpec, Scenario, Small, SmallList, SmallStep } from '../../scenario/scenario.js';
+import type { DomainSpec, FaultSpec, Scenario, Small, SmallList, SmallStep } from '../../scenario/scenario.js';
 import {
   actor,
   ACTOR_UPPER,
@@ -33,7 +33,7 @@ import { reserveArena } from '../run/build-guest.js';
 import type { MachinePlan } from '../run/messages.js';
 import { controlSteps } from './control-steps.js';
 import type { ExploreGuests, SmallDomain, SmallVcpu } from './guests.js';
-import { layFaults, NO_FAULTS, type FaultPlan } from './lay-faults.js';
+import { layFaults } from './lay-faults.js';
 import { Snapshot, type Range } from './snapshot.js';
 
 /** What is searched, as plain data. */
@@ -41,7 +41,7 @@ export interface ExplorePlan extends MachinePlan {
   readonly scenario: MachinePlan['scenario'] & Pick<Scenario, 'checks'>;
   readonly small: Small;
   /** Where faults may be; absent: nowhere. */
-  readonly faultPlan?: FaultPlan;
+  readonly faultPlan?: readonly FaultSpec[];
   /** Whether the step checks and the race detector run, or the audit at the end alone. */
   readonly stepChecks: boolean;
 }
@@ -84,8 +84,8 @@ export class ExploreMachine {
     hypervisorBoot({ debug: hypervisor.build === 'debug', quantum: hypervisor.quantum, twin: hypervisor.twin });
     const vcpus = domains.reduce((n, d) => n + d.vcpus, 0);
     this.traceRegion = run(() => reserveArena(traceRegionWords(vcpus + 1, TRACE_ENTRIES)));
-    const faults = plan.faultPlan ?? NO_FAULTS;
-    const planned = faults.rules.length > 0;
+    const faults = plan.faultPlan ?? [];
+    const planned = faults.length > 0;
     const table = planned ? run(() => reserveArena(FAULT_WORDS)) : 0;
     this.domains = domains.map((spec) => ({ spec, built: run(() => guests.build(plan, spec)) }));
     for (const d of this.domains) d.built.vcpus.forEach((v) => run(() => bootAside(d.spec.name, v)));

@@ -5,6 +5,13 @@ import type { Recording } from './record.js';
 import type { ExplorePlan } from './machine.js';
 import type { StrategySpec } from './strategy-names.js';
 
+/** The beginning of every execution: the first `steps` of an encoded schedule, over the scenario with these parts left out. */
+export interface PrefixSpec {
+  readonly schedule: string;
+  readonly steps: number;
+  readonly leftOut: readonly number[];
+}
+
 export interface SearchSpec extends StrategySpec {
   readonly executions: number | undefined;
   readonly timeMs: number | undefined;
@@ -12,6 +19,7 @@ export interface SearchSpec extends StrategySpec {
   readonly expect: Expectation;
   /** Where an earlier search of the same stood, or undefined. */
   readonly saved: unknown;
+  readonly prefix?: PrefixSpec;
   /** Whether equivalence classes are counted. */
   readonly classes: boolean;
 }

@@ -55,7 +55,7 @@ export class ExploreProgram implements Program {
     this.#bodies = machine.sides.map((s) => s.body);
     this.names = names;
     this.#cpus = machine.sides.map((s) => cpuIndex(s.cpu));
-    this.#faults = plan.faultPlan?.rules ?? [];
+    this.#faults = plan.faultPlan ?? [];
     this.#aftermath = this.#faults.length === 0 ? undefined : new Aftermath(machine);
     this.#checks = plan.stepChecks ? makeStepChecks() : undefined;
     if (this.#checks !== undefined) {

@@ -4,15 +4,17 @@
  * Invariant: with the same job and limits that are no times it answers the same. What is handed back was just run: every
  * violation's schedule replays to its trace.
  */
-import { LabError } from '../../abi/errors.js';
-import { encodeSchedule, type Schedule } from '../../explore/schedule.js';
+import { HypervisorBug, LabError } from '../../abi/errors.js';
+import { continueFrom } from '../../explore/replay.js';
+import { decodeSchedule, encodeSchedule, type Schedule } from '../../explore/schedule.js';
 import { search, type Found, type Progress, type Report } from '../../explore/search.js';
 import { shrink } from '../../explore/shrink.js';
+import type { Strategy } from '../../explore/strategy.js';
 import type { Expectation } from '../../scenario/scenario.js';
 import { CHOICE } from '../../sync/choices.js';
 import type { ExploreGuests } from './guests.js';
 import type { ExplorePlan } from './machine.js';
-import type { Counts, Searched, SearchSpec, Violation } from './messages.js';
+import type { Counts, PrefixSpec, Searched, SearchSpec, Violation } from './messages.js';
 import { adaptSchedule } from './reduce.js';
 import { record } from './replay.js';
 import { strategyOf } from './strategies.js';
@@ -39,8 +41,8 @@ export function searchJob(
   makeGuests: () => ExploreGuests,
   talk: SearchTalk,
 ): Searched {
-  const subject = new Subject(plan, new Set(), makeGuests());
-  const strategy = strategyOf(spec);
+  const subject = new Subject(plan, new Set(spec.prefix?.leftOut), makeGuests());
+  const strategy = prefixed(strategyOf(spec), spec.prefix);
   if (spec.saved !== undefined) {
     if (strategy.load === undefined) {
       throw new LabError('NOT_RESUMABLE', `strategy ${spec.strategy} cannot be resumed`, {
@@ -79,6 +81,13 @@ export function searchJob(
     violations: violationsOf(plan, subject, report, makeGuests, talk),
     saved: report.exhausted ? undefined : strategy.save?.(),
   };
+}
+
+function prefixed(strategy: Strategy, prefix: PrefixSpec | undefined): Strategy {
+  if (prefix === undefined) return strategy;
+  const schedule = decodeSchedule(prefix.schedule);
+  if (schedule === undefined) throw new HypervisorBug('a schedule that was just encoded does not decode');
+  return continueFrom(schedule, strategy, prefix.steps);
 }
 
 function countsOf(p: Progress, subject: Subject): Counts {

@@ -71,14 +71,18 @@ export interface Replayed {
   readonly same: boolean;
 }
 
+/** Refuses a token of other code. */
+export function checkCode(c: Counterexample): void {
+  const code = codeHash();
+  if (code === c.codeHash) return;
+  throw new LabError('OTHER_CODE', `this token was made by other code (${c.codeHash}, this is ${code})`, {
+    hint: 'build the version that made it, or explore again; replay --any-code takes it all the same, as far as it goes',
+  });
+}
+
 /** Replays the counterexample; `anyCode` lets other code than the token's run, where the trace then tells. */
 export async function replayToken(c: Counterexample, scenario: Scenario, anyCode: boolean): Promise<Replayed> {
-  const code = codeHash();
-  if (code !== c.codeHash && !anyCode) {
-    throw new LabError('OTHER_CODE', `this token was made by other code (${c.codeHash}, this is ${code})`, {
-      hint: 'build the version that made it, or explore again; --any-code replays it all the same, as far as it goes',
-    });
-  }
+  if (!anyCode) checkCode(c);
   const plan = planOf(scenario, c.design, c.stepChecks, c.faults);
   const schedule = encodeSchedule(c.schedule);
   const stop = new Int32Array(new SharedArrayBuffer(4));

@@ -3,15 +3,14 @@
  *
  * Invariant: carries everything that the execution depends on but the two things it is checked against: the scenario's
  * text and the code (their hashes). A token that was altered does not decode, or does not replay to its trace.
- * `<what>` is base64url of `design|twin|checks|numbers left out`, and, where faults were planned, `|how they are
- * counted|rules`; `<trace>` is the hash of the execution.
+ * `<what>` is base64url of `design|twin|checks|numbers left out`, and, where faults were planned, `|rules`;
+ * `<trace>` is the hash of the execution.
  */
 import { createHash } from 'node:crypto';
 import { LabError } from '../../abi/errors.js';
 import { decodeSchedule, encodeSchedule, type Schedule } from '../../explore/schedule.js';
-import type { Scenario } from '../../scenario/scenario.js';
+import type { FaultSpec, Scenario } from '../../scenario/scenario.js';
 import { formatFault, parseFault } from '../inject/spec.js';
-import type { FaultPlan } from './lay-faults.js';
 import type { LeftOut } from './reduce.js';
 
 export interface Counterexample {
@@ -24,7 +23,7 @@ export interface Counterexample {
   readonly stepChecks: boolean;
   readonly leftOut: LeftOut;
   /** Where faults may be; which of them are is a choice of the schedule. */
-  readonly faults: FaultPlan;
+  readonly faults: readonly FaultSpec[];
   /** Hash of the execution, 8 hex digits. */
   readonly trace: string;
   readonly schedule: Schedule;
@@ -43,8 +42,7 @@ export function scenarioHash({ seed, memoryMib, hypervisor, domains, small, chec
 
 export function encodeToken(c: Counterexample): string {
   const what = [c.design, c.twin, c.stepChecks ? 's' : 'e', [...c.leftOut].sort((a, b) => a - b).join(',')];
-  const { rules, together } = c.faults;
-  if (rules.length > 0) what.push(together ? 't' : 'e', rules.map(formatFault).join(' '));
+  if (c.faults.length > 0) what.push(c.faults.map(formatFault).join(' '));
   const middle = Buffer.from(what.join('|')).toString('base64url');
   return ['x1', c.scenarioHash, c.codeHash, middle, c.trace, encodeSchedule(c.schedule)].join('.');
 }
@@ -53,10 +51,7 @@ export function encodeToken(c: Counterexample): string {
 export function decodeToken(text: string): Counterexample {
   const [, scenario, code, middle, trace, steps] = FORM.exec(text) ?? [];
   const schedule = steps === undefined ? undefined : decodeSchedule(steps);
-  const [design = '', twin = '', checks = '', numbers = '', counted = '', faults = ''] = Buffer.from(
-    middle ?? '',
-    'base64url',
-  )
+  const [design = '', twin = '', checks = '', numbers = '', faults = ''] = Buffer.from(middle ?? '', 'base64url')
     .toString()
     .split('|');
   if (schedule === undefined || design === '') {
@@ -72,7 +67,7 @@ export function decodeToken(text: string): Counterexample {
     twin,
     stepChecks: checks === 's',
     leftOut,
-    faults: { rules: faults === '' ? [] : faults.split(' ').map(parseFault), together: counted === 't' },
+    faults: faults === '' ? [] : faults.split(' ').map(parseFault),
     trace: trace ?? '',
     schedule,
   };

@@ -7,7 +7,7 @@ import { smallGuests } from '../../../workers/small.js';
 
 export function planOf(scenario: Scenario, design: string): ExplorePlan {
   if (scenario.small === undefined) throw new Error('not small');
-  const faultPlan = { rules: scenario.faults, together: false };
+  const faultPlan = scenario.faults;
   return { scenario, design, small: scenario.small, stepChecks: true, faultPlan };
 }
 

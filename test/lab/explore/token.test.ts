@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { LabError } from '../../../src/abi/errors.js';
 import { decodeToken, encodeToken, scenarioHash, type Counterexample } from '../../../src/lab/explore/token.js';
-import { NO_FAULTS } from '../../../src/lab/explore/lay-faults.js';
 import { smallScenario } from './scenario.js';
 
 const token: Counterexample = {
@@ -11,13 +10,13 @@ const token: Counterexample = {
   twin: 'xsa-401',
   stepChecks: true,
   leftOut: new Set([1, 12]),
-  faults: { rules: [{ site: 'gnttab.unmap', status: 'eagain', interval: 2 }, { site: 'vcpu.dead' }], together: true },
+  faults: [{ site: 'gnttab.unmap', status: 'eagain', interval: 2 }, { site: 'vcpu.dead' }],
   trace: '00c0ffee',
   schedule: { picks: Uint8Array.of(0, 0, 1, 0), choices: [{ actor: 1, nth: 2, what: 3, value: 1 }] },
 };
 
 describe('a token', () => {
-  test.each([token, { ...token, twin: '', leftOut: new Set<number>(), stepChecks: false, faults: NO_FAULTS }])(
+  test.each([token, { ...token, twin: '', leftOut: new Set<number>(), stepChecks: false, faults: [] }])(
     'comes back as it was',
     (c) => {
       expect(decodeToken(encodeToken(c))).toEqual(c);
