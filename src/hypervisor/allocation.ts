@@ -25,7 +25,6 @@ import {
   PGT_writable_page,
   NO_OWNER,
   typeInfo,
-  withOwner,
 } from '../machine/frame.js';
 import type { Cpu } from '../sync/actor.js';
 import { RANK } from '../sync/lock-order.js';
@@ -34,7 +33,7 @@ import type { Steps } from '../sync/steps.js';
 import { EVENT } from '../trace/events.js';
 import { trace } from '../trace/ring.js';
 import { domain, domidOf, getKnownaliveDomain, ownerDomain, putDomain, type DomainRef } from './domain.js';
-import { allocFrame, freeFrame } from './heap.js';
+import { allocFrame, freeFrame, setOwner } from './heap.js';
 import { getPageAny, putPage } from './page.js';
 import { TWIN, twin } from './twins.js';
 
@@ -70,7 +69,7 @@ function* assignLocked(d: DomainRef, mfn: Mfn, counted: boolean): Steps<number> 
     if ((yield* adjustTotal(domain.totPages(d), 1)) === 1) yield* getKnownaliveDomain(d);
   }
   yield* widenBounds(d, mfn);
-  yield* st(ownerWord(mfn), withOwner(yield* ld(ownerWord(mfn)), domidOf(d)));
+  yield* setOwner(mfn, domidOf(d));
   yield* stOnce(countInfo(mfn), PGC_allocated | 1); // raced on purpose: published after the owner
   return 0;
 }
@@ -126,7 +125,7 @@ export function* stealPage(cpu: Cpu, d: DomainRef, mfn: Mfn, counted: boolean): 
   const type = yield* ldOnce(typeInfo(mfn)); // raced on purpose: gets fail at count 0
   if ((type & (PGT_count_mask | PGT_pinned)) !== 0) throw new HypervisorBug(`stolen frame ${String(mfn)} is typed`);
   yield* stOnce(typeInfo(mfn), 0);
-  yield* st(ownerWord(mfn), withOwner(yield* ld(ownerWord(mfn)), NO_OWNER));
+  yield* setOwner(mfn, NO_OWNER);
   const gone = counted && (yield* adjustTotal(domain.totPages(d), -1)) === 0;
   yield* unlock(cpu, domain.pageAllocLock(d));
   if (gone) yield* putDomain(d);
@@ -171,7 +170,7 @@ export function* allocXenFrame(cpu: Cpu): Steps<Mfn> {
 export function* shareXenFrame(cpu: Cpu, mfn: Mfn, d: DomainRef, writable: boolean): Steps<void> {
   yield* lock(cpu, domain.pageAllocLock(d), RANK.pageAlloc);
   yield* stOnce(typeInfo(mfn), (writable ? PGT_writable_page : PGT_none) | PGT_validated | 1);
-  yield* st(ownerWord(mfn), withOwner(yield* ld(ownerWord(mfn)), domidOf(d)));
+  yield* setOwner(mfn, domidOf(d));
   // Raced on purpose: dying is set, then the lock taken.
   if ((yield* ldOnce(domain.dying(d))) === 0) {
     if ((yield* adjustTotal(domain.xenheapPages(d), 1)) === 1) yield* getKnownaliveDomain(d);

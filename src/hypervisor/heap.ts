@@ -8,7 +8,7 @@
  * Differs: order 0 only, first in first out (a freed frame rests as long as possible); every frame is zeroed when given out (Xen scrubs at boot and after death);
  * a frame that was stolen from its owner is stamped like any other, so its next user waits for the flush too.
  */
-import { INVALID_MFN, mfnWord, PAGE_WORDS, type Mfn } from '../abi/frames.js';
+import { INVALID_MFN, mfnWord, PAGE_WORDS, type Domid, type Mfn } from '../abi/frames.js';
 import { HypervisorBug } from '../abi/errors.js';
 import { faultHit } from '../fault/plan.js';
 import { SITE } from '../fault/sites.js';
@@ -73,11 +73,15 @@ export function* allocFrame(cpu: Cpu): Steps<Mfn> {
   return mfn;
 }
 
+/** Of a frame whose allocation the caller has in hand. Raced on purpose: a destroy looks at frames that it has no reference on. */
+export function* setOwner(mfn: Mfn, owner: Domid): Steps<void> {
+  yield* stOnce(ownerWord(mfn), withOwner(yield* ld(ownerWord(mfn)), owner));
+}
+
 /** Gives a frame back; its reference and type counts are 0. */
 export function* freeFrame(cpu: Cpu, mfn: Mfn): Steps<void> {
-  const owner = yield* ld(ownerWord(mfn));
   yield* stampFrame(mfn);
-  yield* st(ownerWord(mfn), withOwner(owner, NO_OWNER));
+  yield* setOwner(mfn, NO_OWNER);
   yield* setM2pInvalid(mfn);
   yield* lock(cpu, globals.heapLock, RANK.heap);
   const info = yield* ldOnce(countInfo(mfn)); // raced on purpose: gets on a stale number fail

@@ -8,7 +8,7 @@
 import { EBUSY, EINVAL, ENOMEM } from '../../abi/errno.js';
 import type { Domid, Mfn } from '../../abi/frames.js';
 import { HypervisorBug } from '../../abi/errors.js';
-import { countInfo, NO_OWNER, ownerWord, PGC_allocated, PGC_count_mask, withOwner } from '../../machine/frame.js';
+import { countInfo, NO_OWNER, PGC_allocated, PGC_count_mask } from '../../machine/frame.js';
 import { CHUNK_WORDS } from '../../machine/layout.js';
 import { arenaAlloc, arenaFree } from '../../shm/arena.js';
 import type { Cpu } from '../../sync/actor.js';
@@ -17,6 +17,7 @@ import type { Steps } from '../../sync/steps.js';
 import { allocXenFrame, freeXenFrame, putPageAllocRef, shareXenFrame } from '../allocation.js';
 import { domain, domidOf, type DomainRef } from '../domain.js';
 import { globals } from '../globals.js';
+import { setOwner } from '../heap.js';
 import { getPage } from '../page.js';
 import { tableOf } from './claim.js';
 import { freeList, freeListOf, NO_HANDLE } from './maptrack.js';
@@ -134,7 +135,7 @@ function* unshareXenFrame(cpu: Cpu, gt: GrantTable, mfn: Mfn): Steps<boolean> {
   yield* putPageAllocRef(cpu, mfn);
   // Raced on purpose: the domain's vCPUs may map and unmap the frame.
   if (((yield* ldOnce(countInfo(mfn))) & (PGC_count_mask | PGC_allocated)) === 0) {
-    yield* st(ownerWord(mfn), withOwner(yield* ld(ownerWord(mfn)), NO_OWNER));
+    yield* setOwner(mfn, NO_OWNER);
     return true;
   }
   if (yield* getPage(cpu, mfn, peek(grantTable.domid(gt)) as Domid)) yield* or(countInfo(mfn), PGC_allocated);
